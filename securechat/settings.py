@@ -1,0 +1,226 @@
+"""Every setting of SecureChat. `.env.example` lists each variable with its unit and meaning.
+
+One file for every place it runs: what differs comes from the environment or `.env`, and what has no safe default has none.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import environ
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = environ.Env()
+environ.Env.read_env(env.path("ENV_FILE", default=str(BASE_DIR / ".env"))())
+
+# Core
+SECRET_KEY = env.str("SECRET_KEY")
+DEBUG = env.bool("DEBUG", default=False)
+PUBLIC_ORIGIN: str = env.str("PUBLIC_ORIGIN", default="https://localhost:8443").rstrip("/")
+PUBLIC_HOST = urlsplit(PUBLIC_ORIGIN).hostname or "localhost"
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[PUBLIC_HOST, "localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = [PUBLIC_ORIGIN]
+ADMIN_PATH: str = env.str("ADMIN_PATH", default="admin").strip("/")
+ROOT_URLCONF = "securechat.urls"
+ASGI_APPLICATION = "securechat.asgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+VAR_DIR = env.path("VAR_DIR", default=str(BASE_DIR / "var"))()
+
+# Serving
+LISTEN_ADDRESS = env.str("LISTEN_ADDRESS", default="127.0.0.1")
+LISTEN_PORT = env.int("LISTEN_PORT", default=urlsplit(PUBLIC_ORIGIN).port or 443)
+REDIRECT_PORT = env.int("REDIRECT_PORT", default=0)
+CERTS_DIR = env.path("CERTS_DIR", default=str(BASE_DIR / "certs"))()
+TLS_CERTIFICATE_FILE = env.str("TLS_CERTIFICATE_FILE", default="")
+TLS_KEY_FILE = env.str("TLS_KEY_FILE", default="")
+CERTIFICATE_DAYS = env.int("CERTIFICATE_DAYS", default=90)
+CERTIFICATE_RENEW_DAYS = env.int("CERTIFICATE_RENEW_DAYS", default=30)
+CERTIFICATE_HOSTS: list[str] = env.list("CERTIFICATE_HOSTS", default=[PUBLIC_HOST, "localhost", "127.0.0.1", "::1"])
+
+# Keys of the server (securechat/sealed.py)
+KEYS_FILE = env.str("KEYS_FILE", default=str(Path(CERTS_DIR) / "keys.json"))
+SECURECHAT_KEYS = env.str("SECURECHAT_KEYS", default="")
+
+INSTALLED_APPS = [
+    "daphne",
+    "securechat.admin.SecureChatAdminConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "channels",
+    "csp",
+    "securechat",
+    "accounts",
+    "friends",
+    "messaging",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "securechat.middleware.CanonicalOriginMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "securechat.middleware.PrivacyHeadersMiddleware",
+]
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "securechat.context_processors.site",
+            ],
+        },
+    },
+]
+
+# Data
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": env.db_url("DATABASE_URL", default=f"sqlite:///{Path(VAR_DIR) / 'securechat.sqlite3'}")
+}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    DATABASES["default"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
+    }
+else:
+    DATABASES["default"]["CONN_MAX_AGE"] = env.int("DATABASE_CONN_MAX_AGE_SECONDS", default=60)
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+
+# Empty: `manage.py serve` starts the Valkey that pip brings, on this private socket.
+REDIS_URL = env.str("REDIS_URL", default="")
+EMBEDDED_REDIS_SOCKET = str(Path(VAR_DIR) / "valkey.sock")
+EFFECTIVE_REDIS_URL = REDIS_URL or f"unix://{EMBEDDED_REDIS_SOCKET}"
+REDIS_TIMEOUT = timedelta(milliseconds=env.int("REDIS_TIMEOUT_MILLISECONDS", default=2000))
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [{"address": EFFECTIVE_REDIS_URL, "socket_timeout": 15}], "prefix": "securechat"},
+    },
+}
+
+# People and passwords
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["accounts.backends.DerivedKeyBackend"]
+PASSWORD_HASHERS = ["accounts.hashers.SecureChatPasswordHasher", "accounts.hashers.LegacyPasswordHasher"]
+USERNAME_MIN_LENGTH = 5
+USERNAME_MAX_LENGTH = 30
+PASSWORD_MIN_LENGTH = 8
+PASSWORD_MAX_LENGTH = env.int("PASSWORD_MAX_LENGTH", default=20)
+PASSWORD_MAX_RUN = 3
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "accounts.validators.LengthValidator"},
+    {"NAME": "accounts.validators.CharacterClassesValidator"},
+    {"NAME": "accounts.validators.RunsValidator"},
+    {"NAME": "accounts.validators.NotTheUsernameValidator"},
+]
+LOGIN_URL = "log-in"
+LOGIN_REDIRECT_URL = "start"
+LOGOUT_REDIRECT_URL = "start"
+SESSION_AGE = timedelta(days=env.int("SESSION_DAYS", default=14))
+
+# Rate limits: how many, in which time
+LOG_IN_ATTEMPTS_PER_NAME = env.int("LOG_IN_ATTEMPTS_PER_NAME", default=10)
+LOG_IN_ATTEMPTS_PER_ADDRESS = env.int("LOG_IN_ATTEMPTS_PER_ADDRESS", default=100)
+LOG_IN_WINDOW = timedelta(seconds=env.int("LOG_IN_WINDOW_SECONDS", default=300))
+SIGN_UPS_PER_ADDRESS_AND_HOUR = env.int("SIGN_UPS_PER_ADDRESS_AND_HOUR", default=20)
+FRIEND_REQUESTS_PER_HOUR = env.int("FRIEND_REQUESTS_PER_HOUR", default=30)
+FRIEND_REQUEST_PAUSE = timedelta(hours=env.int("FRIEND_REQUEST_PAUSE_HOURS", default=24))
+
+# Messages; docs/protocol.md section 9
+CHAT_OFFLINE_MESSAGES = env.bool("CHAT_OFFLINE_MESSAGES", default=True)
+MAX_FRAME_BYTES = 131_072
+MAX_ENVELOPE_BYTES = 65_536
+MAX_MESSAGE_CHARACTERS = 10_000
+MAX_EPOCH_RECORD_BYTES = 4_096
+MAX_CHAIN_ENTRY_BYTES = 2_048
+MAX_CHAIN_ENTRIES = 1_000
+MAX_VAULT_BYTES = 262_144
+HISTORY_PAGE_ROWS = 50
+ENVELOPES_PER_SECOND = env.int("ENVELOPES_PER_SECOND", default=20)
+ENVELOPE_BURST = env.int("ENVELOPE_BURST", default=60)
+MAX_SOCKETS_PER_USER = env.int("MAX_SOCKETS_PER_USER", default=20)
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
+
+# Presence; messaging/presence.py
+PRESENCE_TTL = timedelta(seconds=env.int("PRESENCE_TTL_SECONDS", default=12))
+PRESENCE_RENEW = timedelta(seconds=env.int("PRESENCE_RENEW_SECONDS", default=4))
+PRESENCE_SWEEP = timedelta(seconds=1)
+PRESENCE_GRACE = timedelta(milliseconds=env.int("PRESENCE_GRACE_MILLISECONDS", default=1500))
+
+# HTTPS, cookies, headers
+SECURE_SSL_REDIRECT = False  # There is no plain port but serve's own redirecting one.
+SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", default=0)
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "no-referrer"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+SESSION_COOKIE_NAME = "__Host-securechat"
+SESSION_COOKIE_SECURE = True
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_AGE = int(SESSION_AGE.total_seconds())
+CSRF_COOKIE_NAME = "__Host-csrf"
+CSRF_COOKIE_SECURE = True
+CSRF_COOKIE_HTTPONLY = True
+CSRF_COOKIE_SAMESITE = "Lax"
+CSRF_FAILURE_VIEW = "securechat.views.csrf_failure"
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'"],
+        "font-src": ["'self'"],
+        "connect-src": ["'self'"],
+        "worker-src": ["'self'"],
+        "manifest-src": ["'self'"],
+        "form-action": ["'self'"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+    },
+}
+
+# Static files
+STATIC_URL = "/static/"
+STATIC_ROOT = env.path("STATIC_ROOT", default=str(BASE_DIR / "staticfiles"))()
+STATICFILES_DIRS = [BASE_DIR / "client" / "dist"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+WHITENOISE_ADD_HEADERS_FUNCTION = "securechat.middleware.add_static_headers"
+
+# Language and time
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_I18N = True
+USE_TZ = True
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
+    "loggers": {"django.channels.server": {"level": "WARNING"}},
+}

@@ -1,0 +1,24 @@
+"""Which address is answered by which app."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.contrib import admin
+from django.urls import include, path
+
+from securechat import views
+
+urlpatterns = [
+    path("", views.start, name="start"),
+    path("", include("accounts.urls")),
+    path("friends/", include("friends.urls")),
+    path("chat/", include("messaging.urls")),
+    path("trust/", views.trust, name="trust"),
+    path("trust/root.crt", views.root_certificate, name="root-certificate"),
+    path("healthz", views.healthz, name="healthz"),
+    path(f"{settings.ADMIN_PATH}/", admin.site.urls),
+]
+
+handler404 = "securechat.views.not_found"
+handler403 = "securechat.views.forbidden"
+handler500 = "securechat.views.server_error"
