@@ -1,0 +1,113 @@
+/** JSON requests to the site's own `/api/` addresses. What comes back is `unknown` until somebody checks it. */
+
+/** The server answered, and said no. `message` and `fields` are sentences for the person. */
+export class ApiRefused extends Error {
+  override readonly name = 'ApiRefused'
+
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    message: string,
+    readonly fields: Readonly<Record<string, readonly string[]>>,
+    /** Seconds, or null where waiting does not help. */
+    readonly retryAfter: number | null,
+  ) {
+    super(message)
+  }
+}
+
+/** No answer, or none that this page understands. */
+export class ApiUnreachable extends Error {
+  override readonly name = 'ApiUnreachable'
+}
+
+export type Method = 'GET' | 'POST' | 'PUT'
+
+export interface Api {
+  request(method: Method, path: string, body?: object): Promise<unknown>
+  /** After a log-in the token of the page is no longer valid; every answer that signs in brings the next. */
+  useCsrfToken(token: string): void
+}
+
+export interface ApiOptions {
+  readonly fetch: typeof fetch
+  readonly csrfToken: string
+  readonly timeoutMs: number
+}
+
+/** The token that `base.html` wrote into the page. */
+export function csrfTokenOf(page: Document): string {
+  return page.querySelector<HTMLMetaElement>('meta[name="csrf-token"]')?.content ?? ''
+}
+
+export function createApi(options: ApiOptions): Api {
+  let csrfToken = options.csrfToken
+  return {
+    useCsrfToken(token) {
+      csrfToken = token
+    },
+    async request(method, path, body) {
+      const headers: Record<string, string> = { Accept: 'application/json' }
+      if (method !== 'GET') headers['X-CSRFToken'] = csrfToken
+      if (body !== undefined) headers['Content-Type'] = 'application/json'
+      const response = await answerOf(options, path, {
+        method,
+        headers,
+        body: body === undefined ? null : JSON.stringify(body),
+        credentials: 'same-origin',
+        cache: 'no-store',
+        redirect: 'error',
+      })
+      if (response.ok) return jsonOf(response)
+      throw await refusalOf(response)
+    },
+  }
+}
+
+async function answerOf(options: ApiOptions, path: string, init: RequestInit): Promise<Response> {
+  try {
+    return await options.fetch(path, { ...init, signal: AbortSignal.timeout(options.timeoutMs) })
+  } catch (error) {
+    throw new ApiUnreachable('The server did not answer. Check your connection and try again.', {
+      cause: error,
+    })
+  }
+}
+
+async function jsonOf(response: Response): Promise<unknown> {
+  try {
+    return await response.json()
+  } catch (error) {
+    throw new ApiUnreachable('The server gave an answer that this page does not understand.', {
+      cause: error,
+    })
+  }
+}
+
+async function refusalOf(response: Response): Promise<ApiRefused | ApiUnreachable> {
+  const answer = await response.json().catch(() => null)
+  if (!isRecord(answer)) {
+    return new ApiUnreachable(`The server could not do this (${response.status}). Try again in a moment.`)
+  }
+  return new ApiRefused(
+    response.status,
+    typeof answer['code'] === 'string' ? answer['code'] : 'unknown',
+    typeof answer['message'] === 'string' ? answer['message'] : 'The server refused this.',
+    fieldsOf(answer['fields']),
+    typeof answer['retry_after'] === 'number' && answer['retry_after'] >= 0 ? answer['retry_after'] : null,
+  )
+}
+
+function fieldsOf(value: unknown): Record<string, string[]> {
+  if (!isRecord(value)) return {}
+  return Object.fromEntries(
+    Object.entries(value).map(([field, messages]) => [
+      field,
+      Array.isArray(messages) ? messages.filter((message) => typeof message === 'string') : [],
+    ]),
+  )
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}

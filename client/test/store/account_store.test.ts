@@ -1,0 +1,91 @@
+import 'fake-indexeddb/auto'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import {
+  countUnsent,
+  forgetSession,
+  loadAccount,
+  loadDevice,
+  saveAccount,
+} from '../../src/store/account_store'
+import {
+  databaseName,
+  openDatabase,
+  removeDatabase,
+  StorageRefused,
+  type AccountRecord,
+  type Database,
+} from '../../src/store/database'
+
+let database: Database
+
+beforeEach(async () => {
+  database = await openDatabase('Alice1')
+})
+
+afterEach(async () => {
+  database.close()
+  await removeDatabase('Alice1')
+})
+
+async function aesKey(): Promise<CryptoKey> {
+  return crypto.subtle.generateKey({ name: 'AES-GCM', length: 256 }, false, ['encrypt', 'decrypt'])
+}
+
+async function someAccount(): Promise<AccountRecord> {
+  const pair = await crypto.subtle.generateKey({ name: 'Ed25519' }, false, ['sign', 'verify'])
+  return {
+    username: 'Alice1',
+    identityPublic: new Uint8Array(32).fill(1),
+    deviceId: new Uint8Array(16).fill(2),
+    devicePublic: new Uint8Array(32).fill(3),
+    deviceKey: (pair).privateKey,
+    vaultKey: await aesKey(),
+    localKey: await aesKey(),
+  }
+}
+
+test('a name in another case is the same database', () => {
+  expect(databaseName('Alice1')).toBe(databaseName('alice1'))
+})
+
+test('the keys come back usable and cannot be read out', async () => {
+  await saveAccount(database, await someAccount())
+
+  const account = await loadAccount(database)
+
+  expect(account?.deviceKey.extractable).toBe(false)
+  await expect(crypto.subtle.exportKey('raw', account?.vaultKey as CryptoKey)).rejects.toThrow()
+  await crypto.subtle.sign('Ed25519', account?.deviceKey as CryptoKey, new Uint8Array(1))
+})
+
+test('a log-out takes everything readable and leaves the place on the key chain', async () => {
+  await saveAccount(database, await someAccount())
+  const waiting = { conversation: 'c', createdAt: 0, box: new Uint8Array(1), attempts: 0 }
+  await database.put('outbox', { clientId: 'a', ...waiting })
+  await database.put('drafts', { conversation: 'c', updatedAt: 0, box: new Uint8Array(1) })
+  expect(await countUnsent(database)).toBe(1)
+
+  await forgetSession(database)
+
+  expect(await loadAccount(database)).toBeUndefined()
+  expect(await countUnsent(database)).toBe(0)
+  expect(await database.count('drafts')).toBe(0)
+  expect((await loadDevice(database))?.deviceId).toEqual(new Uint8Array(16).fill(2))
+})
+
+test('removing the database does not wait for other tabs', async () => {
+  const otherTab = await openDatabase('Alice1')
+
+  await removeDatabase('Alice1')
+
+  expect(() => otherTab.transaction('account')).toThrow()
+})
+
+test('a browser without storage is told apart from a bug', async () => {
+  const original = globalThis.indexedDB
+  Object.defineProperty(globalThis, 'indexedDB', { value: undefined, configurable: true })
+
+  await expect(openDatabase('Alice1')).rejects.toThrow(StorageRefused)
+
+  Object.defineProperty(globalThis, 'indexedDB', { value: original, configurable: true })
+})
