@@ -1,0 +1,189 @@
+"""The doorbell between the parts of a server, and between its processes: it says that something is there, never what.
+
+An event carries ids; whoever hears it reads the database. It is rung after the commit and at most once: without
+Redis only this process hears it, and the others find out when they look again.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Literal, TypeAlias
+from uuid import UUID
+
+import redis
+from pydantic import Field, TypeAdapter, ValidationError
+
+from securechat.redis import async_client, client
+
+logger = logging.getLogger(__name__)
+
+CHANNEL = "securechat:processes"
+PROCESS = secrets.token_hex(8)
+_PAUSE_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class SessionsChanged:
+    """Some session of this person ended (log-out, new password, suspension): sockets look at theirs again."""
+
+    user_id: int
+    kind: Literal["sessions"] = "sessions"
+
+
+@dataclass(frozen=True)
+class FriendshipChanged:
+    """It began, ended, was blocked or opened again; ``conversation`` is the friendship's ``public_id``."""
+
+    user_ids: tuple[int, ...]
+    conversation: UUID
+    kind: Literal["friendship"] = "friendship"
+
+
+@dataclass(frozen=True)
+class RequestsChanged:
+    """The number of friend requests that wait for this person's answer changed."""
+
+    user_id: int
+    kind: Literal["requests"] = "requests"
+
+
+@dataclass(frozen=True)
+class KeysChanged:
+    """This person's key chain grew."""
+
+    user_id: int
+    kind: Literal["keys"] = "keys"
+
+
+@dataclass(frozen=True)
+class EnvelopesStored:
+    """One batch of the writer: ``(conversation, first n, last n)`` for each conversation in it."""
+
+    spans: tuple[tuple[UUID, int, int], ...]
+    kind: Literal["envelopes"] = "envelopes"
+
+
+@dataclass(frozen=True)
+class EpochAppended:
+    conversation: UUID
+    epoch: int
+    kind: Literal["epoch"] = "epoch"
+
+
+@dataclass(frozen=True)
+class HeadStored:
+    conversation: UUID
+    side: int
+    kind: Literal["head"] = "head"
+
+
+@dataclass(frozen=True)
+class PresenceChanged:
+    """This person's first connection came or the last one went."""
+
+    user_id: int
+    online: bool
+    kind: Literal["presence"] = "presence"
+
+
+Event: TypeAlias = (
+    SessionsChanged
+    | FriendshipChanged
+    | RequestsChanged
+    | KeysChanged
+    | EnvelopesStored
+    | EpochAppended
+    | HeadStored
+    | PresenceChanged
+)
+Listener: TypeAlias = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class _Ring:
+    process: str
+    event: Annotated[Event, Field(discriminator="kind")]
+
+
+_ring: TypeAdapter[_Ring] = TypeAdapter(_Ring)
+_listeners: list[Listener] = []
+
+
+def publish(event: Event) -> None:
+    """Call it from ``transaction.on_commit``. Never raises because Redis is away."""
+    hear(event)
+    if _redis.may_be_tried():
+        try:
+            client().publish(CHANNEL, encode(event))
+        except redis.RedisError as error:
+            _redis.failed(error)
+        else:
+            _redis.answered()
+
+
+async def apublish(event: Event) -> None:
+    """``publish`` for what runs in the event loop."""
+    hear(event)
+    if _redis.may_be_tried():
+        try:
+            await async_client().publish(CHANNEL, encode(event))
+        except redis.RedisError as error:
+            _redis.failed(error)
+        else:
+            _redis.answered()
+
+
+def encode(event: Event) -> bytes:
+    return _ring.dump_json(_Ring(PROCESS, event))
+
+
+def decode(data: bytes) -> Event | None:
+    """What another process rang; ``None`` for this process's own ring and for one of another version."""
+    try:
+        ring = _ring.validate_json(data)
+    except ValidationError:
+        return None
+    return None if ring.process == PROCESS else ring.event
+
+
+def hear(event: Event) -> None:
+    """Tells this process's listeners, in the caller's thread; they only pass it on."""
+    for listener in tuple(_listeners):
+        listener(event)
+
+
+def listen(listener: Listener) -> Callable[[], None]:
+    """Every event of this process, from whichever thread publishes it. Gives back what ends it."""
+    _listeners.append(listener)
+    return lambda: _listeners.remove(listener)
+
+
+class _RedisState:
+    """Spares each event the wait for a Redis that did not answer a moment ago, and the log the repetition."""
+
+    def __init__(self) -> None:
+        self._away = False
+        self._try_again_at = 0.0
+
+    def may_be_tried(self) -> bool:
+        return not self._away or time.monotonic() >= self._try_again_at
+
+    def failed(self, error: Exception) -> None:
+        if not self._away:
+            logger.warning(
+                "Redis is away (%s): other processes do not hear of changes.", type(error).__name__
+            )
+        self._away = True
+        self._try_again_at = time.monotonic() + _PAUSE_SECONDS
+
+    def answered(self) -> None:
+        if self._away:
+            logger.warning("Redis is back: other processes hear of changes again.")
+        self._away = False
+
+
+_redis = _RedisState()
