@@ -18,7 +18,7 @@ import os
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -64,18 +64,26 @@ class KeyRing:
         return next((key for key in self.keys[purpose] if key.id == key_id), None)
 
 
-@cache
 def key_ring() -> KeyRing:
-    """The keys of this process, read once. Raises ``KeysMissing`` or ``KeysInvalid``."""
-    text = settings.SECURECHAT_KEYS or _read_key_file(Path(settings.KEYS_FILE))
+    """The keys of this process; a key file that was replaced is read again. Raises ``KeysMissing`` or ``KeysInvalid``."""
+    if settings.SECURECHAT_KEYS:
+        return _ring_of_text(settings.SECURECHAT_KEYS)
+    path = Path(settings.KEYS_FILE)
+    try:
+        stat = path.stat()
+        return _ring_of_file(path, (stat.st_mtime_ns, stat.st_ino, stat.st_size))
+    except FileNotFoundError:
+        raise KeysMissing(f"There is no key file at {path}. Restore it from your backup.") from None
+
+
+@lru_cache(maxsize=1)
+def _ring_of_text(text: str) -> KeyRing:
     return parse_keys(text)
 
 
-def _read_key_file(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii")
-    except FileNotFoundError:
-        raise KeysMissing(f"There is no key file at {path}. Restore it from your backup.") from None
+@lru_cache(maxsize=1)
+def _ring_of_file(path: Path, stamp: tuple[int, int, int]) -> KeyRing:
+    return parse_keys(path.read_text(encoding="ascii"))
 
 
 def parse_keys(text: str) -> KeyRing:
@@ -105,7 +113,9 @@ def new_key_ring() -> KeyRing:
 def write_key_file(ring: KeyRing, path: Path) -> None:
     """Replaces the file in one step, so that a crash leaves the old keys or the new ones and never half of them."""
     stored = {
-        purpose: [{"id": key.id, "key": base64.urlsafe_b64encode(key.secret).decode()} for key in reversed(keys)]
+        purpose: [
+            {"id": key.id, "key": base64.urlsafe_b64encode(key.secret).decode()} for key in reversed(keys)
+        ]
         for purpose, keys in ring.keys.items()
     }
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -146,6 +156,11 @@ def rotate_name(token: str) -> str:
 def blind_index(what: str, *parts: Sequence[object] | object) -> bytes:
     """32 bytes that are equal for equal input and say nothing without the key: to look up what is stored sealed."""
     return _index_with(key_ring().newest("blind_index"), what, *parts)
+
+
+def blind_indexes(what: str, *parts: Sequence[object] | object) -> list[bytes]:
+    """``blind_index`` under every key, newest first: what to look for while rows under an older key may exist."""
+    return [_index_with(key, what, *parts) for key in key_ring().keys["blind_index"]]
 
 
 def _index_with(key: Key, what: str, *parts: object) -> bytes:
