@@ -85,7 +85,7 @@ async function jsonOf(response: Response): Promise<unknown> {
 }
 
 async function refusalOf(response: Response): Promise<ApiRefused | ApiUnreachable> {
-  const answer = await response.json().catch(() => null)
+  const answer: unknown = await response.json().catch(() => null)
   if (!isRecord(answer)) {
     return new ApiUnreachable(`The server could not do this (${response.status}). Try again in a moment.`)
   }

@@ -8,10 +8,10 @@ export async function loadAccount(database: Database): Promise<AccountRecord | u
 /** Replaces what was there: one person, one set of keys in this browser. */
 export async function saveAccount(database: Database, account: AccountRecord): Promise<void> {
   const transaction = database.transaction(['account', 'device'], 'readwrite', { durability: 'strict' })
-  const { identityPublic, deviceId, devicePublic, deviceKey } = account
+  const { identityPublic, device } = account.browser
   await Promise.all([
     transaction.objectStore('account').put(account, 'self'),
-    transaction.objectStore('device').put({ identityPublic, deviceId, devicePublic, deviceKey }, 'self'),
+    transaction.objectStore('device').put({ identityPublic, device }, 'self'),
     transaction.done,
   ])
 }

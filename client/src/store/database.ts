@@ -4,20 +4,34 @@
  * Everything in it is a cache: browsers may delete it, and the vault brings the keys back.
  */
 import { deleteDB, openDB, type DBSchema, type IDBPDatabase } from 'idb'
+import type { Bytes } from '../wire/bytes'
 
-/** This browser's keys for the person. The three keys cannot be read out, only used. */
+/** The key that signs for this browser; `seed` only where the browser's own cryptography has no Ed25519. */
+export interface StoredDevice {
+  readonly id: Bytes
+  readonly publicKey: Bytes
+  readonly key:
+    | { readonly kind: 'webcrypto'; readonly privateKey: CryptoKey }
+    | { readonly kind: 'seed'; readonly seed: Bytes }
+}
+
+/** This browser's keys for the person, as `crypto/account.ts` makes them. The `CryptoKey`s can be used, not read out. */
+export interface StoredKeys {
+  readonly origin: string
+  /** Folded. */
+  readonly name: string
+  readonly identityPublic: Bytes
+  readonly device: StoredDevice
+  /** Opens and seals the vault. */
+  readonly vaultKey: CryptoKey
+  /** For what waits in this browser: drafts and the outbox. */
+  readonly localKey: CryptoKey
+}
+
 export interface AccountRecord {
   /** The name as it was typed at sign-up. */
   readonly username: string
-  readonly identityPublic: Uint8Array
-  readonly deviceId: Uint8Array
-  readonly devicePublic: Uint8Array
-  /** Ed25519, signs messages, epochs and heads. */
-  readonly deviceKey: CryptoKey
-  /** AES-256-GCM, opens and seals the vault. */
-  readonly vaultKey: CryptoKey
-  /** AES-256-GCM, for what waits in this browser: drafts and the outbox. */
-  readonly localKey: CryptoKey
+  readonly browser: StoredKeys
 }
 
 /** A message that waits to be sent; its content is boxed with `localKey`. */
@@ -25,7 +39,7 @@ export interface OutboxRecord {
   readonly clientId: string
   readonly conversation: string
   readonly createdAt: number
-  readonly box: Uint8Array
+  readonly box: Bytes
   readonly attempts: number
 }
 
@@ -33,33 +47,31 @@ export interface OutboxRecord {
 export interface DraftRecord {
   readonly conversation: string
   readonly updatedAt: number
-  readonly box: Uint8Array
+  readonly box: Bytes
 }
 
 /** How far a conversation's log was checked, and read, in this browser. */
 export interface PositionRecord {
   readonly conversation: string
   readonly checkedN: number
-  readonly logHash: Uint8Array
+  readonly logHash: Bytes
   readonly readN: number
 }
 
 /** What this browser knows of a friend's identity, as in the vault. */
 export interface PinRecord {
   readonly conversation: string
-  readonly identityPublic: Uint8Array
-  readonly fingerprint: Uint8Array
+  readonly identityPublic: Bytes
+  readonly fingerprint: Bytes
   readonly verified: boolean
   readonly seq: number
-  readonly head: Uint8Array
+  readonly head: Bytes
 }
 
-/** A browser that was signed out: its place on the key chain, to be taken up again at the next log-in. */
+/** What outlives a log-out: this browser's place on the key chain, to be taken up again at the next log-in. */
 export interface DeviceRecord {
-  readonly identityPublic: Uint8Array
-  readonly deviceId: Uint8Array
-  readonly devicePublic: Uint8Array
-  readonly deviceKey: CryptoKey
+  readonly identityPublic: Bytes
+  readonly device: StoredDevice
 }
 
 export interface SecureChatSchema extends DBSchema {
@@ -106,6 +118,27 @@ export async function openDatabase(name: string): Promise<Database> {
     })
   } catch (error) {
     throw new StorageRefused('This browser refused to store data.', { cause: error })
+  }
+}
+
+/**
+ * Tries whether this browser keeps keys at all, in a database of its own, before anything is promised to the server.
+ *
+ * Some browsers open a database in a private window and fail only when a key is put into it.
+ */
+export async function assureStorage(key: CryptoKey): Promise<void> {
+  const probe = 'securechat:probe'
+  try {
+    const database = await openDB(probe, 1, {
+      upgrade(made) {
+        made.createObjectStore('keys')
+      },
+    })
+    await database.put('keys', key, 'probe')
+    database.close()
+    await deleteDB(probe)
+  } catch (error) {
+    throw new StorageRefused('This browser refused to store keys.', { cause: error })
   }
 }
 

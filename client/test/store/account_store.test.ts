@@ -8,6 +8,7 @@ import {
   saveAccount,
 } from '../../src/store/account_store'
 import {
+  assureStorage,
   databaseName,
   openDatabase,
   removeDatabase,
@@ -35,12 +36,18 @@ async function someAccount(): Promise<AccountRecord> {
   const pair = await crypto.subtle.generateKey({ name: 'Ed25519' }, false, ['sign', 'verify'])
   return {
     username: 'Alice1',
-    identityPublic: new Uint8Array(32).fill(1),
-    deviceId: new Uint8Array(16).fill(2),
-    devicePublic: new Uint8Array(32).fill(3),
-    deviceKey: (pair).privateKey,
-    vaultKey: await aesKey(),
-    localKey: await aesKey(),
+    browser: {
+      origin: 'https://localhost:8443',
+      name: 'alice1',
+      identityPublic: new Uint8Array(32).fill(1),
+      device: {
+        id: new Uint8Array(16).fill(2),
+        publicKey: new Uint8Array(32).fill(3),
+        key: { kind: 'webcrypto', privateKey: (pair as CryptoKeyPair).privateKey },
+      },
+      vaultKey: await aesKey(),
+      localKey: await aesKey(),
+    },
   }
 }
 
@@ -51,11 +58,12 @@ test('a name in another case is the same database', () => {
 test('the keys come back usable and cannot be read out', async () => {
   await saveAccount(database, await someAccount())
 
-  const account = await loadAccount(database)
+  const keys = (await loadAccount(database))?.browser
 
-  expect(account?.deviceKey.extractable).toBe(false)
-  await expect(crypto.subtle.exportKey('raw', account?.vaultKey as CryptoKey)).rejects.toThrow()
-  await crypto.subtle.sign('Ed25519', account?.deviceKey as CryptoKey, new Uint8Array(1))
+  if (keys?.device.key.kind !== 'webcrypto') throw new Error('not stored')
+  expect(keys.device.key.privateKey.extractable).toBe(false)
+  await expect(crypto.subtle.exportKey('raw', keys.vaultKey)).rejects.toThrow()
+  await crypto.subtle.sign('Ed25519', keys.device.key.privateKey, new Uint8Array(1))
 })
 
 test('a log-out takes everything readable and leaves the place on the key chain', async () => {
@@ -70,7 +78,7 @@ test('a log-out takes everything readable and leaves the place on the key chain'
   expect(await loadAccount(database)).toBeUndefined()
   expect(await countUnsent(database)).toBe(0)
   expect(await database.count('drafts')).toBe(0)
-  expect((await loadDevice(database))?.deviceId).toEqual(new Uint8Array(16).fill(2))
+  expect((await loadDevice(database))?.device.id).toEqual(new Uint8Array(16).fill(2))
 })
 
 test('removing the database does not wait for other tabs', async () => {
@@ -86,6 +94,13 @@ test('a browser without storage is told apart from a bug', async () => {
   Object.defineProperty(globalThis, 'indexedDB', { value: undefined, configurable: true })
 
   await expect(openDatabase('Alice1')).rejects.toThrow(StorageRefused)
+  await expect(assureStorage(await aesKey())).rejects.toThrow(StorageRefused)
 
   Object.defineProperty(globalThis, 'indexedDB', { value: original, configurable: true })
+})
+
+test('a probe of the storage leaves nothing behind', async () => {
+  await assureStorage(await aesKey())
+
+  expect((await indexedDB.databases()).map((found) => found.name)).toEqual([databaseName('alice1')])
 })
