@@ -1,0 +1,65 @@
+"""Why a frame is refused; docs/protocol.md lists what the browser does about each."""
+
+from __future__ import annotations
+
+from securechat.errors import DomainError
+
+
+class MalformedFrame(DomainError):
+    """Not one of the frames of the protocol, or an object in it that does not decode."""
+
+    code = "malformed_frame"
+    message = "This page and the server do not understand each other. Please reload the page."
+
+
+class ConversationNotFound(DomainError):
+    """No such conversation, or not one of this person's: the two look the same."""
+
+    code = "conversation_not_found"
+    message = "There is no such conversation."
+    status = 404
+
+
+class ConversationClosed(DomainError):
+    code = "conversation_closed"
+    message = "You can no longer send messages in this conversation."
+
+
+class StaleEpoch(DomainError):
+    code = "stale_epoch"
+    message = "The keys of this conversation have changed."
+
+
+class EpochConflict(DomainError):
+    """Somebody else appended that epoch, or it does not follow the last one."""
+
+    code = "epoch_conflict"
+    message = "The keys of this conversation have changed."
+    status = 409
+
+
+class UnknownDevice(DomainError):
+    """The device that signed is not on the sender's key chain."""
+
+    code = "unknown_device"
+    message = "This browser is not on the list of your browsers. Please sign in again."
+
+
+class WriterGap(DomainError):
+    """The envelope does not continue what is stored of its writer."""
+
+    code = "writer_gap"
+    message = "A message before this one is missing."
+
+
+class ClientIdReused(DomainError):
+    """Stored before under this ``client_id``, with other bytes."""
+
+    code = "client_id_reused"
+    message = "This message was stored before."
+    status = 409
+
+
+class PeerHasNoKeys(DomainError):
+    code = "peer_has_no_keys"
+    message = "Your friend has not set up encryption yet."

@@ -1,0 +1,398 @@
+"""Every frame of the socket as a type; the only module here that knows JSON. docs/protocol.md section 7."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Annotated, Any, Literal, TypeAlias
+from uuid import UUID
+
+from django.conf import settings
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    TypeAdapter,
+)
+
+from messaging.errors import MalformedFrame
+
+UUID_CHARACTERS = 36
+
+
+def bytes_from_base64url(text: object) -> bytes:
+    """Canonical base64url without padding; the one other form that is taken is bytes, from our own code."""
+    if isinstance(text, bytes):
+        return text
+    if not isinstance(text, str):
+        raise ValueError("not a string")
+    try:
+        raw = base64.urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
+    except (UnicodeEncodeError, binascii.Error):
+        raise ValueError("not base64url") from None
+    if base64url_from_bytes(raw) != text:
+        raise ValueError("not canonical")
+    return raw
+
+
+def base64url_from_bytes(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
+
+
+def base64url_length(size: int) -> int:
+    """Characters that ``size`` bytes take in a frame."""
+    return (size * 4 + 2) // 3
+
+
+def _uuid_from_text(text: object) -> UUID:
+    if isinstance(text, UUID):
+        return text
+    if not isinstance(text, str) or len(text) != UUID_CHARACTERS:
+        raise ValueError("not a UUID")
+    parsed = UUID(text)
+    if str(parsed) != text:
+        raise ValueError("not canonical")
+    return parsed
+
+
+def _at_most(setting: str) -> AfterValidator:
+    def check(raw: bytes) -> bytes:
+        if not 1 <= len(raw) <= getattr(settings, setting):
+            raise ValueError("size")
+        return raw
+
+    return AfterValidator(check)
+
+
+def _page(ids: tuple[UUID, ...]) -> tuple[UUID, ...]:
+    if not 1 <= len(ids) <= settings.HISTORY_PAGE_ROWS:
+        raise ValueError("length")
+    return ids
+
+
+def _rows(limit: int) -> int:
+    if not 1 <= limit <= settings.HISTORY_PAGE_ROWS:
+        raise ValueError("range")
+    return limit
+
+
+Bytes: TypeAlias = Annotated[
+    bytes, PlainValidator(bytes_from_base64url), PlainSerializer(base64url_from_bytes, when_used="json")
+]
+EnvelopeBytes: TypeAlias = Annotated[Bytes, _at_most("MAX_ENVELOPE_BYTES")]
+RecordBytes: TypeAlias = Annotated[Bytes, _at_most("MAX_EPOCH_RECORD_BYTES")]
+HeadBytes: TypeAlias = Annotated[Bytes, _at_most("MAX_HEAD_BYTES")]
+Id: TypeAlias = Annotated[UUID, PlainValidator(_uuid_from_text), PlainSerializer(str, when_used="json")]
+Ref: TypeAlias = Annotated[int, Field(gt=0, lt=2**53)]
+Count: TypeAlias = Annotated[int, Field(ge=0, lt=2**53)]
+Side: TypeAlias = Literal[0, 1]
+Online: TypeAlias = bool | None
+Whose: TypeAlias = Literal["own", "peer"]
+
+
+class _Frame(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class ListConversations(_Frame):
+    type: Literal["conversations.list"] = "conversations.list"
+    ref: Ref
+    before: Id | None
+
+
+class GetEpochs(_Frame):
+    type: Literal["epochs.get"] = "epochs.get"
+    ref: Ref
+    conversation: Id
+    after: Count
+
+
+class AppendEpoch(_Frame):
+    type: Literal["epoch.append"] = "epoch.append"
+    ref: Ref
+    conversation: Id
+    epoch: Ref
+    record: RecordBytes
+
+
+class GetChain(_Frame):
+    type: Literal["chain.get"] = "chain.get"
+    ref: Ref
+    conversation: Id
+    whose: Whose
+    after: Count
+
+
+class SendEnvelope(_Frame):
+    type: Literal["envelope.send"] = "envelope.send"
+    ref: Ref
+    conversation: Id
+    client_id: Id
+    epoch: Ref
+    envelope: EnvelopeBytes
+
+
+class LookUpEnvelopes(_Frame):
+    type: Literal["envelopes.lookup"] = "envelopes.lookup"
+    ref: Ref
+    conversation: Id
+    client_ids: Annotated[tuple[Id, ...], AfterValidator(_page)]
+
+
+class GetHistory(_Frame):
+    type: Literal["history.get"] = "history.get"
+    ref: Ref
+    conversation: Id
+    direction: Literal["before", "after"]
+    n: Count
+    limit: Annotated[int, AfterValidator(_rows)]
+
+
+class SetHead(_Frame):
+    type: Literal["head.set"] = "head.set"
+    ref: Ref
+    conversation: Id
+    head: HeadBytes
+
+
+class Ping(_Frame):
+    type: Literal["ping"] = "ping"
+    ref: Ref
+
+
+ClientFrame: TypeAlias = (
+    ListConversations
+    | GetEpochs
+    | AppendEpoch
+    | GetChain
+    | SendEnvelope
+    | LookUpEnvelopes
+    | GetHistory
+    | SetHead
+    | Ping
+)
+
+
+class Row(_Frame):
+    n: Ref
+    side: Side
+    client_id: Id
+    envelope: Bytes
+    stored_at: Count
+
+
+class Summary(_Frame):
+    conversation: Id
+    peer: str
+    side: Side
+    open: bool
+    online: Online
+    last_n: Count
+    epoch: Count
+    peer_has_keys: bool
+    last: Row | None
+    heads: tuple[Bytes | None, Bytes | None]
+    active_at: Count
+
+
+class PresenceItem(_Frame):
+    conversation: Id
+    online: Online
+
+
+class FoundItem(_Frame):
+    client_id: Id
+    n: Ref
+    stored_at: Count
+
+
+class Welcome(_Frame):
+    type: Literal["welcome"] = "welcome"
+    name: str
+    server_time: Count
+    requests: Count
+    presence: tuple[PresenceItem, ...]
+
+
+class Conversations(_Frame):
+    type: Literal["conversations"] = "conversations"
+    ref: Ref
+    items: tuple[Summary, ...]
+    more: bool
+
+
+class Epochs(_Frame):
+    type: Literal["epochs"] = "epochs"
+    ref: Ref
+    conversation: Id
+    records: tuple[Bytes, ...]
+    more: bool
+
+
+class EpochAppended(_Frame):
+    type: Literal["epoch.appended"] = "epoch.appended"
+    ref: Ref
+    conversation: Id
+    epoch: Ref
+
+
+class EpochNew(_Frame):
+    type: Literal["epoch.new"] = "epoch.new"
+    conversation: Id
+    epoch: Ref
+    record: Bytes
+
+
+class Chain(_Frame):
+    type: Literal["chain"] = "chain"
+    ref: Ref
+    conversation: Id
+    whose: Whose
+    entries: tuple[Bytes, ...]
+    more: bool
+
+
+class EnvelopeStored(_Frame):
+    type: Literal["envelope.stored"] = "envelope.stored"
+    ref: Ref
+    conversation: Id
+    client_id: Id
+    n: Ref
+    stored_at: Count
+
+
+class EnvelopeNew(_Frame):
+    type: Literal["envelope.new"] = "envelope.new"
+    conversation: Id
+    row: Row
+
+
+class EnvelopesFound(_Frame):
+    type: Literal["envelopes.found"] = "envelopes.found"
+    ref: Ref
+    conversation: Id
+    items: tuple[FoundItem, ...]
+
+
+class History(_Frame):
+    type: Literal["history"] = "history"
+    ref: Ref
+    conversation: Id
+    rows: tuple[Row, ...]
+    before_hash: Bytes
+    last_n: Count
+    more: bool
+
+
+class HeadStored(_Frame):
+    type: Literal["head.stored"] = "head.stored"
+    ref: Ref
+    conversation: Id
+
+
+class HeadNew(_Frame):
+    type: Literal["head.new"] = "head.new"
+    conversation: Id
+    side: Side
+    head: Bytes
+
+
+class Presence(_Frame):
+    type: Literal["presence"] = "presence"
+    conversation: Id
+    online: Online
+
+
+class ConversationChanged(_Frame):
+    type: Literal["conversation.changed"] = "conversation.changed"
+    summary: Summary
+
+
+class Requests(_Frame):
+    type: Literal["requests"] = "requests"
+    count: Count
+
+
+class KeysChanged(_Frame):
+    type: Literal["keys.changed"] = "keys.changed"
+    conversation: Id | None
+
+
+class Refused(_Frame):
+    type: Literal["refused"] = "refused"
+    ref: Ref | None
+    code: str
+    message: str
+    retry_after: Count | None
+
+
+class Pong(_Frame):
+    type: Literal["pong"] = "pong"
+    ref: Ref
+
+
+ServerFrame: TypeAlias = (
+    Welcome
+    | Conversations
+    | Epochs
+    | EpochAppended
+    | EpochNew
+    | Chain
+    | EnvelopeStored
+    | EnvelopeNew
+    | EnvelopesFound
+    | History
+    | HeadStored
+    | HeadNew
+    | Presence
+    | ConversationChanged
+    | Requests
+    | KeysChanged
+    | Refused
+    | Pong
+)
+
+_client_frame: TypeAdapter[ClientFrame] = TypeAdapter(Annotated[ClientFrame, Field(discriminator="type")])
+_server_frame: TypeAdapter[ServerFrame] = TypeAdapter(Annotated[ServerFrame, Field(discriminator="type")])
+
+
+def decode_client_frame(text: str | None) -> ClientFrame:
+    """``None`` stands for a binary frame. Raises ``MalformedFrame``, which says nothing of what was sent."""
+    if text is None:
+        raise MalformedFrame
+    try:
+        return _client_frame.validate_json(text)
+    except ValueError:
+        raise MalformedFrame from None
+
+
+def decode_server_frame(text: str) -> ServerFrame:
+    """For the Python client in the tests. Raises ``MalformedFrame``."""
+    try:
+        return _server_frame.validate_json(text)
+    except ValueError:
+        raise MalformedFrame from None
+
+
+def encode(frame: ServerFrame | ClientFrame) -> str:
+    return frame.model_dump_json()
+
+
+def ref_of(text: str | None) -> int | None:
+    """The ``ref`` of a frame that is otherwise malformed, where it has one, so that the answer finds its way."""
+    try:
+        return _ref.validate_json(text or "").ref
+    except ValueError:
+        return None
+
+
+class _WithRef(BaseModel):
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+    ref: Ref
+
+
+_ref: TypeAdapter[Any] = TypeAdapter(_WithRef)

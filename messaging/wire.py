@@ -1,0 +1,176 @@
+"""The little that the server reads of signed and encrypted objects. docs/protocol.md sections 1, 5 and 6.
+
+It learns where an object belongs, never what it says, and checks no signature: the other browser does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TypeAlias
+from uuid import UUID
+
+import cbor2
+
+from messaging.errors import MalformedFrame
+
+HASH_BYTES = 32
+ID_BYTES = 16
+NONCE_BYTES = 12
+SIGNATURE_BYTES = 64
+SEALED_BYTES = 1120 + 32 + 16  # An X-Wing encapsulation, an epoch secret and a tag.
+LARGEST_INTEGER = 2**53
+VERSION = 1
+SUITE = 2
+NO_HASH = bytes(HASH_BYTES)
+
+Item: TypeAlias = "int | bytes | list[Item]"
+
+
+def H(what: str, *parts: bytes) -> bytes:
+    """SHA-256 under the protocol's label for ``what``."""
+    return hashlib.sha256(b"securechat/v1/" + what.encode("ascii") + b"\0" + b"".join(parts)).digest()
+
+
+def envelope_hash(envelope: bytes) -> bytes:
+    return H("envelope", envelope)
+
+
+def epoch_record_hash(record: bytes) -> bytes:
+    return H("epoch/record", record)
+
+
+def first_log_hash(conversation: UUID) -> bytes:
+    return H("log", conversation.bytes)
+
+
+def next_log_hash(before: bytes, n: int, hash_of_envelope: bytes) -> bytes:
+    return H("log", before, n.to_bytes(8, "big"), hash_of_envelope)
+
+
+@dataclass(frozen=True)
+class EnvelopeHeader:
+    conversation: UUID
+    epoch: int
+    device: bytes
+    client_id: UUID
+    writer: bytes
+    seq: int
+    prev: bytes
+
+
+@dataclass(frozen=True)
+class EpochBody:
+    conversation: UUID
+    epoch: int
+    prev: bytes
+    device: bytes
+
+
+@dataclass(frozen=True)
+class HeadBody:
+    conversation: UUID
+    n: int
+    log_hash: bytes
+    device: bytes
+
+
+def parse_envelope(envelope: bytes) -> EnvelopeHeader:
+    """Raises ``MalformedFrame``, as all of these."""
+    header, nonce, ciphertext, signature = _array(envelope, 4)
+    _bytes(nonce, NONCE_BYTES), _bytes(ciphertext), _bytes(signature, SIGNATURE_BYTES)
+    items = _array(_bytes(header), 16)
+    if items[:2] != [VERSION, SUITE]:
+        raise MalformedFrame
+    for number in (items[10], items[14]):
+        _integer(number)
+    for hash_ in (items[4], items[11], items[15]):
+        _bytes(hash_, HASH_BYTES)
+    for position in items[12:14]:
+        _position(position)
+    return EnvelopeHeader(
+        conversation=_uuid(items[2]),
+        epoch=_integer(items[3]),
+        device=_bytes(items[5], ID_BYTES),
+        client_id=_uuid(items[6]),
+        writer=_bytes(items[7], ID_BYTES),
+        seq=_integer(items[8]),
+        prev=_bytes(items[9], HASH_BYTES),
+    )
+
+
+def parse_epoch_record(record: bytes) -> EpochBody:
+    body, sealed_0, sealed_1, signature = _array(record, 4)
+    _bytes(sealed_0, SEALED_BYTES), _bytes(sealed_1, SEALED_BYTES), _bytes(signature, SIGNATURE_BYTES)
+    version, conversation, epoch, prev, *members, commitment, log_n, log_hash, device = _array(
+        _bytes(body), 10
+    )
+    _require_version(version)
+    for member in members:
+        fingerprint, generation, seq, head = _items(member, 4)
+        _bytes(fingerprint, HASH_BYTES), _integer(generation), _integer(seq), _bytes(head, HASH_BYTES)
+    _bytes(commitment, HASH_BYTES), _integer(log_n), _bytes(log_hash, HASH_BYTES)
+    return EpochBody(
+        conversation=_uuid(conversation),
+        epoch=_integer(epoch),
+        prev=_bytes(prev, HASH_BYTES),
+        device=_bytes(device, ID_BYTES),
+    )
+
+
+def parse_head(head: bytes) -> HeadBody:
+    body, signature = _array(head, 2)
+    _bytes(signature, SIGNATURE_BYTES)
+    version, conversation, n, log_hash, vault_version, device = _array(_bytes(body), 6)
+    _require_version(version)
+    _integer(vault_version)
+    return HeadBody(
+        conversation=_uuid(conversation),
+        n=_integer(n),
+        log_hash=_bytes(log_hash, HASH_BYTES),
+        device=_bytes(device, ID_BYTES),
+    )
+
+
+def _array(encoded: bytes, length: int) -> list[Item]:
+    """Deterministic CBOR only: what does not come out the same when encoded again is refused."""
+    try:
+        decoded = cbor2.loads(encoded)
+        again = cbor2.dumps(decoded, canonical=True)
+    except (cbor2.CBORError, ValueError, TypeError, ArithmeticError, RecursionError, MemoryError):
+        raise MalformedFrame from None
+    if again != encoded:
+        raise MalformedFrame
+    return _items(decoded, length)
+
+
+def _items(item: object, length: int) -> list[Item]:
+    if type(item) is not list or len(item) != length:
+        raise MalformedFrame
+    return item
+
+
+def _bytes(item: Item, length: int | None = None) -> bytes:
+    if type(item) is not bytes or (length is not None and len(item) != length):
+        raise MalformedFrame
+    return item
+
+
+def _integer(item: Item) -> int:
+    if type(item) is not int or not 0 <= item < LARGEST_INTEGER:
+        raise MalformedFrame
+    return item
+
+
+def _uuid(item: Item) -> UUID:
+    return UUID(bytes=_bytes(item, ID_BYTES))
+
+
+def _position(item: Item) -> None:
+    seq, head = _items(item, 2)
+    _integer(seq), _bytes(head, HASH_BYTES)
+
+
+def _require_version(item: Item) -> None:
+    if _integer(item) != VERSION:
+        raise MalformedFrame
