@@ -1,0 +1,127 @@
+"""How often somebody may do something: one token bucket for each scope and key, shared by all processes through Redis.
+
+A bucket holds ``limit`` tokens and fills up evenly within ``window``; whoever finds it empty is refused and pays nothing.
+It is kept as one time, the moment at which the bucket is full again (GCRA), so there is nothing to refill.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections import OrderedDict
+from datetime import timedelta
+
+import redis
+from django.utils.crypto import salted_hmac
+
+from securechat.errors import TooFast
+from securechat.redis import async_client, client
+
+logger = logging.getLogger(__name__)
+
+# Answers 0 for yes, otherwise the microseconds until there is a token again.
+_TAKE = """
+local clock = redis.call('TIME')
+local now = clock[1] * 1000000 + clock[2]
+local window, step = tonumber(ARGV[1]), tonumber(ARGV[1]) / tonumber(ARGV[2])
+local full_at = math.max(tonumber(redis.call('GET', KEYS[1]) or now), now) + step
+if full_at - now > window + 0.5 then
+  return math.ceil(full_at - now - window)
+end
+redis.call('SET', KEYS[1], string.format('%.0f', full_at), 'PX', math.ceil((full_at - now) / 1000))
+return 0
+"""
+
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def check(scope: str, key: str, *, limit: int, window: timedelta) -> None:
+    """Takes one of ``limit`` tokens for each ``window``; raises ``TooFast`` when there is none.
+
+    ``key`` says who (a folded name, an address, an id); Redis sees only its keyed hash. Without Redis each process
+    counts for itself: the limit becomes looser, the site stays up.
+    """
+    name = _name(scope, key)
+    if _redis_away.is_over():
+        try:
+            wait = int(client().register_script(_TAKE)(keys=[name], args=_arguments(limit, window)))
+        except redis.RedisError as error:
+            _redis_away.begin(error)
+        else:
+            return _answer(wait)
+    return _answer(_local.take(name, limit=limit, window=window))
+
+
+async def acheck(scope: str, key: str, *, limit: int, window: timedelta) -> None:
+    """``check`` for consumers."""
+    name = _name(scope, key)
+    if _redis_away.is_over():
+        try:
+            wait = int(
+                await async_client().register_script(_TAKE)(keys=[name], args=_arguments(limit, window))
+            )
+        except redis.RedisError as error:
+            _redis_away.begin(error)
+        else:
+            return _answer(wait)
+    return _answer(_local.take(name, limit=limit, window=window))
+
+
+def _name(scope: str, key: str) -> str:
+    hashed = salted_hmac("securechat.ratelimit", f"{scope}\0{key}", algorithm="sha256").hexdigest()
+    return f"securechat:limit:{scope}:{hashed[:32]}"
+
+
+def _arguments(limit: int, window: timedelta) -> list[int]:
+    return [window // _MICROSECOND, limit]
+
+
+def _answer(wait_microseconds: int) -> None:
+    if wait_microseconds:
+        raise TooFast(retry_after_seconds=math.ceil(wait_microseconds / 1_000_000))
+
+
+class _Pause:
+    """Spares each request the wait for a Redis that did not answer a moment ago, and the log the repetition."""
+
+    length = timedelta(seconds=1)
+
+    def __init__(self) -> None:
+        self._until = 0.0
+        self._told = 0.0
+
+    def is_over(self) -> bool:
+        return time.monotonic() >= self._until
+
+    def begin(self, error: Exception) -> None:
+        now = time.monotonic()
+        self._until = now + self.length.total_seconds()
+        if now - self._told > 60 or not self._told:
+            self._told = now
+            logger.warning("Redis is away (%s): each process limits for itself.", type(error).__name__)
+
+
+class LocalBuckets:
+    """The same buckets in this process, at most ``capacity`` of them; the oldest are forgotten first."""
+
+    def __init__(self, capacity: int = 20_000) -> None:
+        self._capacity = capacity
+        self._full_at: OrderedDict[str, int] = OrderedDict()
+
+    def take(self, name: str, *, limit: int, window: timedelta, now: int | None = None) -> int:
+        """Microseconds to wait, 0 for yes. ``now``: microseconds of a clock that never goes back."""
+        window_length, limit = _arguments(limit, window)
+        now = time.monotonic_ns() // 1000 if now is None else now
+        full_at = max(self._full_at.get(name, now), now) + window_length // limit
+        if full_at - now > window_length:
+            return full_at - now - window_length
+        self._full_at[name] = full_at
+        self._full_at.move_to_end(name)
+        while len(self._full_at) > self._capacity:
+            self._full_at.popitem(last=False)
+        return 0
+
+
+_redis_away = _Pause()
+_local = LocalBuckets()
