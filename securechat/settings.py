@@ -5,10 +5,13 @@ One file for every place it runs: what differs comes from the environment or `.e
 
 from __future__ import annotations
 
+import hashlib
+import os
+import tempfile
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import environ
 
@@ -34,6 +37,10 @@ VAR_DIR = env.path("VAR_DIR", default=str(BASE_DIR / "var"))()
 LISTEN_ADDRESS = env.str("LISTEN_ADDRESS", default="127.0.0.1")
 LISTEN_PORT = env.int("LISTEN_PORT", default=urlsplit(PUBLIC_ORIGIN).port or 443)
 REDIRECT_PORT = env.int("REDIRECT_PORT", default=0)
+MAX_BODY_BYTES = 2_097_152
+HEADER_DEADLINE = timedelta(seconds=10)  # For the TLS handshake and a request's first line and headers.
+BODY_DEADLINE = timedelta(seconds=60)
+SHUTDOWN_DEADLINE = timedelta(seconds=5)
 CERTS_DIR = env.path("CERTS_DIR", default=str(BASE_DIR / "certs"))()
 TLS_CERTIFICATE_FILE = env.str("TLS_CERTIFICATE_FILE", default="")
 TLS_KEY_FILE = env.str("TLS_KEY_FILE", default="")
@@ -107,8 +114,12 @@ else:
 
 # Empty: `manage.py serve` starts the Valkey that pip brings, on this private socket.
 REDIS_URL = env.str("REDIS_URL", default="")
-EMBEDDED_REDIS_SOCKET = str(Path(VAR_DIR) / "valkey.sock")
-EFFECTIVE_REDIS_URL = REDIS_URL or f"unix://{EMBEDDED_REDIS_SOCKET}"
+# The kernel cuts the path of a socket at 104 bytes: a deep VAR_DIR gets one of its own among the temporary files.
+EMBEDDED_REDIS_SOCKET = str(Path(VAR_DIR) / "run" / "valkey.sock")
+if len(os.fsencode(EMBEDDED_REDIS_SOCKET)) > 100:
+    _short = hashlib.sha256(os.fsencode(EMBEDDED_REDIS_SOCKET)).hexdigest()[:16]
+    EMBEDDED_REDIS_SOCKET = str(Path(tempfile.gettempdir()) / f"securechat-{_short}" / "valkey.sock")
+EFFECTIVE_REDIS_URL = REDIS_URL or f"unix://{quote(EMBEDDED_REDIS_SOCKET)}"
 REDIS_TIMEOUT = timedelta(milliseconds=env.int("REDIS_TIMEOUT_MILLISECONDS", default=2000))
 CHANNEL_LAYERS = {
     "default": {
