@@ -27,7 +27,7 @@ export function exactObject<T>(shape: Shape<T>): Decoder<T> {
 
 /** An object with at least these fields; others are dropped. */
 export function looseObject<T>(shape: Shape<T>): Decoder<T> {
-  const decoders = Object.entries(shape) as [string, Decoder<unknown>][]
+  const decoders = Object.entries<Decoder<unknown>>(shape)
   return (value) => {
     const fields = object(value)
     const decoded = decoders.map(([key, decode]): [string, unknown] => {
