@@ -15,15 +15,6 @@ class AddFriendForm(forms.Form):
         max_length=150,
         label="Username",
         error_messages={"required": "Enter the username of the person you want to add."},
-        widget=forms.TextInput(
-            attrs={
-                "autocomplete": "off",
-                "autocapitalize": "none",
-                "autocorrect": "off",
-                "spellcheck": "false",
-                "autofocus": True,
-            }
-        ),
     )
 
 

@@ -35,10 +35,11 @@ _NOTHING_CHOSEN = {
 
 @dataclass(frozen=True)
 class PersonRow:
-    """One line of a list: the friendship, and the other person's name as typed."""
+    """One line of a list: the friendship, and the other person's name, as typed and folded."""
 
     friendship: Friendship
     name: str
+    folded_name: str
 
 
 def _refusals_go_to(url_name: str) -> Callable[[View[P]], View[P]]:
@@ -66,8 +67,8 @@ def _person(request: HttpRequest) -> User:
 def _rows(person: User, friendships: Iterable[Friendship]) -> list[PersonRow]:
     listed = list(friendships)
     peers = services.peers_of(person, listed)
-    rows = [PersonRow(row, peers[row.pk].username) for row in listed if row.pk in peers]
-    return sorted(rows, key=lambda row: row.name.casefold())
+    rows = [PersonRow(row, peer.username, peer.folded_name) for row in listed if (peer := peers.get(row.pk))]
+    return sorted(rows, key=lambda row: row.folded_name)
 
 
 @login_required
@@ -187,9 +188,7 @@ def block(request: HttpRequest, public_id: UUID) -> HttpResponse:
         services.block_person(blocked_by=person, public_id=public_id)
         messages.success(request, "Blocked. They are not told.")
         return redirect("friend-list")
-    return _ask_first(
-        request, "friends/confirm_block.html", public_id, Friendship.objects.visible_to(person)
-    )
+    return _ask_first(request, "friends/confirm_block.html", public_id, Friendship.objects.visible_to(person))
 
 
 def _ask_first(
