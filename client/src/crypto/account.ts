@@ -9,6 +9,7 @@ import { ed25519 } from './ed25519'
 import { DoorClosed, NoAccountKey, VaultAltered } from './errors'
 import { publicOfSeed } from './hpke'
 import {
+  devicePublicOf,
   extendKeyChain,
   positionOfChain,
   signChainEntry,
@@ -119,13 +120,21 @@ function publicDoor({ kind, publicKey }: DoorPublic): DoorPublic {
 }
 
 async function browserKeys(unlocked: Unlocked, device: Device): Promise<BrowserKeys> {
+  return keysForDevice(unlocked, { device, localKey: await createLocalKey() })
+}
+
+/** What a browser keeps whose device is on the chain already: it was signed out, and in again. */
+export async function keysForDevice(
+  unlocked: Unlocked,
+  kept: { readonly device: Device; readonly localKey: CryptoKey },
+): Promise<BrowserKeys> {
   return {
     origin: unlocked.origin,
     name: unlocked.name,
     identityPublic: unlocked.chain.identityPublic,
-    device,
+    device: kept.device,
     vaultKey: await importAesKey(unlocked.vaultKey),
-    localKey: await createLocalKey(),
+    localKey: kept.localKey,
   }
 }
 
@@ -188,6 +197,15 @@ export async function addDevice(
   const entry = await deviceEntry(unlocked.chain, unlocked.identitySeed, device, options.now)
   const chain = await extendKeyChain(unlocked.chain, [entry])
   return { entry, browser: await browserKeys(unlocked, device), unlocked: { ...unlocked, chain } }
+}
+
+/** The keys of a browser that signed out and in again: its device is on the chain already. Throws `UnknownDevice`. */
+export async function keysForDevice(
+  unlocked: Unlocked,
+  kept: { readonly device: Device; readonly localKey: CryptoKey },
+): Promise<BrowserKeys> {
+  devicePublicOf(unlocked.chain, kept.device.id)
+  return { ...(await browserKeys(unlocked, kept.device)), localKey: kept.localKey }
 }
 
 /** The account with the next vault, in which these doors stand instead of those of their kind. */
