@@ -120,21 +120,13 @@ function publicDoor({ kind, publicKey }: DoorPublic): DoorPublic {
 }
 
 async function browserKeys(unlocked: Unlocked, device: Device): Promise<BrowserKeys> {
-  return keysForDevice(unlocked, { device, localKey: await createLocalKey() })
-}
-
-/** What a browser keeps whose device is on the chain already: it was signed out, and in again. */
-export async function keysForDevice(
-  unlocked: Unlocked,
-  kept: { readonly device: Device; readonly localKey: CryptoKey },
-): Promise<BrowserKeys> {
   return {
     origin: unlocked.origin,
     name: unlocked.name,
     identityPublic: unlocked.chain.identityPublic,
-    device: kept.device,
+    device,
     vaultKey: await importAesKey(unlocked.vaultKey),
-    localKey: kept.localKey,
+    localKey: await createLocalKey(),
   }
 }
 
