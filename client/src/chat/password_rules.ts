@@ -2,6 +2,8 @@
  * The rules for names and passwords. They are declared once, on the server, and come here as data: the server never
  * sees a password and so cannot check one itself.
  */
+import { arrayOf, type Decoder, literal, looseObject, object, positive, text } from '../wire/json'
+import { MalformedData } from '../wire/bytes'
 
 export type CharacterClass = 'lower' | 'upper' | 'digit' | 'symbol'
 
@@ -12,6 +14,22 @@ export type Rule =
   | { readonly kind: 'run'; readonly max: number; readonly text: string }
   | { readonly kind: 'alphanumeric'; readonly text: string }
   | { readonly kind: 'not_username'; readonly text: string }
+
+const KINDS: { readonly [Kind in Rule['kind']]: Decoder<Omit<Extract<Rule, { kind: Kind }>, 'kind'>> } = {
+  min_length: looseObject({ min: positive, text }),
+  max_length: looseObject({ max: positive, text }),
+  contains: looseObject({ characters: literal('lower', 'upper', 'digit', 'symbol'), text }),
+  run: looseObject({ max: positive, text }),
+  alphanumeric: looseObject({ text }),
+  not_username: looseObject({ text }),
+}
+
+/** Rules as the server lists them. One of a kind that this page does not know is refused: it could not be checked. */
+export const decodeRules: Decoder<readonly Rule[]> = arrayOf((value) => {
+  const kind = text(object(value)['kind'])
+  if (!Object.hasOwn(KINDS, kind)) throw new MalformedData('a known rule')
+  return { kind, ...KINDS[kind as Rule['kind']](value) } as Rule
+})
 
 const CLASSES: Readonly<Record<CharacterClass, RegExp>> = {
   lower: /[a-z]/,

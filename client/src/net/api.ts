@@ -1,4 +1,5 @@
-/** JSON requests to the site's own `/api/` addresses. What comes back is `unknown` until somebody checks it. */
+/** JSON requests to the site's own `/api/` addresses. What comes back is `unknown` until `wire/` has checked it. */
+import { decodeRefusal } from '../wire/api'
 
 /** The server answered, and said no. `message` and `fields` are sentences for the person. */
 export class ApiRefused extends Error {
@@ -24,7 +25,7 @@ export class ApiUnreachable extends Error {
 export type Method = 'GET' | 'POST' | 'PUT'
 
 export interface Api {
-  request(method: Method, path: string, body?: object): Promise<unknown>
+  request(method: Method, path: string, body?: unknown): Promise<unknown>
   /** After a log-in the token of the page is no longer valid; every answer that signs in brings the next. */
   useCsrfToken(token: string): void
 }
@@ -85,29 +86,11 @@ async function jsonOf(response: Response): Promise<unknown> {
 }
 
 async function refusalOf(response: Response): Promise<ApiRefused | ApiUnreachable> {
-  const answer: unknown = await response.json().catch(() => null)
-  if (!isRecord(answer)) {
-    return new ApiUnreachable(`The server could not do this (${response.status}). Try again in a moment.`)
+  try {
+    const { code, message, fields, retryAfter } = decodeRefusal(await response.json())
+    return new ApiRefused(response.status, code, message, fields, retryAfter)
+  } catch (error) {
+    const message = `The server could not do this (${response.status}). Reload the page and try again.`
+    return new ApiUnreachable(message, { cause: error })
   }
-  return new ApiRefused(
-    response.status,
-    typeof answer['code'] === 'string' ? answer['code'] : 'unknown',
-    typeof answer['message'] === 'string' ? answer['message'] : 'The server refused this.',
-    fieldsOf(answer['fields']),
-    typeof answer['retry_after'] === 'number' && answer['retry_after'] >= 0 ? answer['retry_after'] : null,
-  )
-}
-
-function fieldsOf(value: unknown): Record<string, string[]> {
-  if (!isRecord(value)) return {}
-  return Object.fromEntries(
-    Object.entries(value).map(([field, messages]) => [
-      field,
-      Array.isArray(messages) ? messages.filter((message) => typeof message === 'string') : [],
-    ]),
-  )
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

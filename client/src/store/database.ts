@@ -40,7 +40,10 @@ export interface OutboxRecord {
   readonly conversation: string
   readonly createdAt: number
   readonly box: Bytes
-  readonly attempts: number
+  /** The tab that sends it; another adopts it when that tab is gone. */
+  readonly owner: string
+  /** Why it was refused for good, or null while it waits. */
+  readonly failure: string | null
 }
 
 /** Text that was typed and not sent, boxed with `localKey`. */

@@ -15,6 +15,8 @@ export interface FieldProblem {
 export interface FormProblem {
   readonly fields: readonly FieldProblem[]
   readonly general?: string
+  /** The server asks to wait this long. */
+  readonly retryAfterSeconds?: number
   readonly link?: { readonly href: string; readonly text: string }
 }
 
@@ -23,6 +25,8 @@ export interface AccountForm {
   value(field: string): string
   showProblem(problem: FormProblem): void
   clearProblem(): void
+  /** Says that it worked, where the form stays on show. */
+  showSuccess(text: string): void
   /** Says what is being done and ignores further submits until `idle`. */
   busy(text: string): void
   idle(): void
@@ -35,13 +39,14 @@ export function byId<T extends HTMLElement>(page: Document, id: string, type: ne
 }
 
 /**
- * Takes a form over: `submit` runs once at a time, and its problems are shown by `problemOf`.
+ * Takes a form over: `submit` runs once at a time, and its problems are shown by `problemOf`. After `leave` the form
+ * stays busy, because another page is on its way.
  *
  * The template's submit button is disabled until now, so that no browser sends the form by itself.
  */
 export function takeOver(
   form: HTMLFormElement,
-  submit: (form: AccountForm) => Promise<void>,
+  submit: (form: AccountForm) => Promise<'stay' | 'leave'>,
   problemOf: (error: unknown) => FormProblem,
 ): AccountForm {
   const account = accountForm(form)
@@ -50,14 +55,15 @@ export function takeOver(
     if (running) return
     running = true
     account.clearProblem()
+    let left = false
     try {
-      await submit(account)
-      account.idle()
+      left = (await submit(account)) === 'leave'
+      if (!left) account.idle()
     } catch (error) {
       account.idle()
       account.showProblem(problemOf(error))
     } finally {
-      running = false
+      running = left
     }
   }
   form.addEventListener('submit', (event) => {
@@ -72,6 +78,7 @@ export function takeOver(
 function accountForm(form: HTMLFormElement): AccountForm {
   const page = form.ownerDocument
   const summary = form.querySelector<HTMLElement>('[data-error-summary]')
+  const success = form.querySelector<HTMLElement>('[data-success]')
   const progress = form.querySelector<HTMLElement>('[data-progress]')
   const submitButtons = form.querySelectorAll<HTMLButtonElement>('button[type="submit"]')
   const input = (field: string): HTMLInputElement => byId(page, field, HTMLInputElement)
@@ -89,7 +96,12 @@ function accountForm(form: HTMLFormElement): AccountForm {
         message.textContent = ''
         message.hidden = true
       }
-      if (summary !== null) summary.hidden = true
+      for (const line of [summary, success]) if (line !== null) line.hidden = true
+    },
+    showSuccess(text) {
+      if (success === null) return
+      success.textContent = text
+      success.hidden = false
     },
     busy(text) {
       form.setAttribute('aria-busy', 'true')
@@ -132,9 +144,28 @@ function fillSummary(summary: HTMLElement, problem: FormProblem): void {
     line.append(link)
     parts.push(line)
   }
+  if (problem.retryAfterSeconds !== undefined) parts.push(countdown(page, problem.retryAfterSeconds))
   summary.replaceChildren(...parts)
   summary.hidden = false
   summary.focus()
+}
+
+/** Counts down in sight only: read aloud is the first sentence and the last, not every second between. */
+function countdown(page: Document, seconds: number): HTMLParagraphElement {
+  const line = page.createElement('p')
+  const end = Date.now() + seconds * 1000
+  const text = (): string => {
+    const left = Math.ceil((end - Date.now()) / 1000)
+    return left > 0 ? `You can try again in ${left} s.` : 'You can try again now.'
+  }
+  line.setAttribute('aria-live', 'off')
+  line.textContent = text()
+  const timer = setInterval(() => {
+    if (!line.isConnected || Date.now() >= end) clearInterval(timer)
+    if (Date.now() >= end) line.removeAttribute('aria-live')
+    line.textContent = text()
+  }, 1000)
+  return line
 }
 
 function linksTo(page: Document, problems: readonly FieldProblem[]): HTMLUListElement {

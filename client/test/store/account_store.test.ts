@@ -43,7 +43,7 @@ async function someAccount(): Promise<AccountRecord> {
       device: {
         id: new Uint8Array(16).fill(2),
         publicKey: new Uint8Array(32).fill(3),
-        key: { kind: 'webcrypto', privateKey: (pair as CryptoKeyPair).privateKey },
+        key: { kind: 'webcrypto', privateKey: (pair).privateKey },
       },
       vaultKey: await aesKey(),
       localKey: await aesKey(),
@@ -68,7 +68,7 @@ test('the keys come back usable and cannot be read out', async () => {
 
 test('a log-out takes everything readable and leaves the place on the key chain', async () => {
   await saveAccount(database, await someAccount())
-  const waiting = { conversation: 'c', createdAt: 0, box: new Uint8Array(1), attempts: 0 }
+  const waiting = { conversation: 'c', createdAt: 0, box: new Uint8Array(1), owner: 'tab', failure: null }
   await database.put('outbox', { clientId: 'a', ...waiting })
   await database.put('drafts', { conversation: 'c', updatedAt: 0, box: new Uint8Array(1) })
   expect(await countUnsent(database)).toBe(1)

@@ -1,0 +1,160 @@
+/** Settings: the password, the recovery code, how this browser looks, and which keys it holds. */
+import {
+  changePassword,
+  checkRecoveryCode,
+  confirmRecoveryCode,
+  foldedName,
+  replaceRecoveryCode,
+} from '../chat/account_session'
+import { DoorClosed } from '../crypto/errors'
+import { loadAccount } from '../store/account_store'
+import { type AccountRecord, openDatabase } from '../store/database'
+import {
+  enterSends,
+  keepEnterSends,
+  keepTheme,
+  preferenceStorage,
+  type Theme,
+  themeOf,
+} from '../store/preferences'
+import {
+  accountPageData,
+  accountPageRules,
+  accountTools,
+  assureGiven,
+  assureOrigin,
+  bindRules,
+  problemOf,
+  ProblemsFound,
+  readRecoveryCode,
+  ruleProblems,
+  stepText,
+} from '../ui/account_page'
+import { type AccountForm, byId, takeOver } from '../ui/forms'
+import { runRecoveryCodeStep } from '../ui/recovery_code_step'
+import { toHex } from '../wire/bytes'
+
+const data = accountPageData(document)
+const rules = accountPageRules(document)
+const username = data.username ?? ''
+const tools = accountTools(document, data, (step) => {
+  working?.busy(stepText(step))
+})
+/** The form that is being worked on; one at a time, as each takes a second of the processor. */
+let working: AccountForm | null = null
+
+bindRules(document, rules, () => username)
+takeOver(byId(document, 'password-form', HTMLFormElement), submitPassword, (error) =>
+  problemOf(error, { passwordField: 'current-password' }),
+)
+takeOver(byId(document, 'code-form', HTMLFormElement), submitNewCode, (error) =>
+  problemOf(error, { passwordField: 'code-password' }),
+)
+takeOver(byId(document, 'check-form', HTMLFormElement), submitCheck, (error) =>
+  error instanceof DoorClosed
+    ? { fields: [{ field: 'check-code', message: 'That is not the recovery code of this account.' }] }
+    : problemOf(error),
+)
+bindAppearance()
+void showKeys()
+
+async function submitPassword(form: AccountForm): Promise<'stay'> {
+  working = form
+  assureOrigin(data.origin, location)
+  const [password, newPassword] = [form.value('current-password'), form.value('password')]
+  assureGiven(form, [
+    ['current-password', 'Enter your current password.'],
+    ['password', 'Enter a new password.'],
+  ])
+  const problems = ruleProblems('password', newPassword, rules.password, username)
+  if (problems.length > 0) throw new ProblemsFound(problems)
+
+  await changePassword({ username, password, newPassword }, tools)
+  form.element.reset()
+  byId(document, 'password', HTMLInputElement).dispatchEvent(new Event('input'))
+  form.showSuccess('Your password is changed. Other browsers were signed out.')
+  return 'stay'
+}
+
+async function submitNewCode(form: AccountForm): Promise<'stay'> {
+  working = form
+  assureOrigin(data.origin, location)
+  const password = form.value('code-password')
+  assureGiven(form, [['code-password', 'Enter your password.']])
+  const code = await replaceRecoveryCode({ username, password }, tools)
+  form.element.reset()
+  runRecoveryCodeStep({
+    page: document,
+    username,
+    origin: data.origin,
+    code,
+    random: tools.random,
+    otherSteps: [byId(document, 'settings-step', HTMLElement)],
+    confirm: () => confirmRecoveryCode(tools.api),
+    problemOf,
+  })
+  return 'stay'
+}
+
+async function submitCheck(form: AccountForm): Promise<'stay'> {
+  assureGiven(form, [['check-code', 'Enter your recovery code.']])
+  const code = readRecoveryCode('check-code', form.value('check-code'))
+  const account = await accountOfBrowser()
+  if (account === undefined) {
+    const message = 'This browser has no keys to check it with. Log in again first.'
+    throw new ProblemsFound([{ field: 'check-code', message }])
+  }
+  form.busy('Checking the code…')
+  await checkRecoveryCode(account.browser, code, tools.api)
+  form.element.reset()
+  for (const reminder of document.querySelectorAll<HTMLElement>('[data-recovery-reminder]'))
+    reminder.hidden = true
+  form.showSuccess('That is your recovery code. Keep it safe.')
+  return 'stay'
+}
+
+async function accountOfBrowser(): Promise<AccountRecord | undefined> {
+  const database = await openDatabase(foldedName(username))
+  try {
+    return await loadAccount(database)
+  } finally {
+    database.close()
+  }
+}
+
+async function showKeys(): Promise<void> {
+  const account = await accountOfBrowser().catch(() => undefined)
+  byId(document, 'browser-keys-none', HTMLElement).hidden = account !== undefined
+  byId(document, 'browser-keys', HTMLElement).hidden = account === undefined
+  if (account === undefined) return
+  byId(document, 'device-id', HTMLElement).textContent = inGroups(toHex(account.browser.device.id))
+}
+
+/** The first half is enough to tell browsers apart. */
+function inGroups(hex: string): string {
+  return (hex.slice(0, 16).match(/.{4}/g) ?? []).join(' ')
+}
+
+function bindAppearance(): void {
+  const storage = preferenceStorage()
+  const status = byId(document, 'appearance-status', HTMLElement)
+  const say = (kept: boolean): void => {
+    status.textContent = kept
+      ? 'Kept in this browser.'
+      : 'This browser does not keep settings; it is for this page only.'
+  }
+  for (const choice of document.querySelectorAll<HTMLInputElement>('input[data-theme-choice]')) {
+    const theme = choice.value as Theme
+    choice.checked = themeOf(storage) === theme
+    choice.addEventListener('change', () => {
+      if (theme === 'auto') delete document.documentElement.dataset['theme']
+      else document.documentElement.dataset['theme'] = theme
+      say(keepTheme(storage, theme))
+    })
+  }
+  const enter = byId(document, 'enter-sends', HTMLInputElement)
+  enter.checked = enterSends(storage)
+  enter.addEventListener('change', () => {
+    say(keepEnterSends(storage, enter.checked))
+  })
+}
