@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django import Settings
 
 from securechat import ratelimit
 from securechat.errors import TooFast
@@ -97,7 +97,7 @@ async def test_sockets_and_pages_count_together() -> None:
 
 
 def test_without_redis_the_process_counts_for_itself_and_says_so_once(
-    settings: SettingsWrapper, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings.EFFECTIVE_REDIS_URL = f"unix://{tmp_path}/nobody.sock"
 
@@ -111,7 +111,7 @@ def test_without_redis_the_process_counts_for_itself_and_says_so_once(
 
 
 def test_redis_goes_in_the_middle_and_comes_back(
-    settings: SettingsWrapper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ratelimit._Pause, "length", timedelta(0))
     settings.EFFECTIVE_REDIS_URL = f"unix://{tmp_path}/v.sock"
@@ -126,7 +126,7 @@ def test_redis_goes_in_the_middle_and_comes_back(
     assert away == back == [True] * 5 + [False]
 
 
-async def test_sockets_too_are_limited_without_redis(settings: SettingsWrapper, tmp_path: Path) -> None:
+async def test_sockets_too_are_limited_without_redis(settings: Settings, tmp_path: Path) -> None:
     settings.EFFECTIVE_REDIS_URL = f"unix://{tmp_path}/nobody.sock"
     for _ in range(5):
         await ratelimit.acheck("envelopes", "1", limit=5, window=MINUTE)
