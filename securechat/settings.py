@@ -46,7 +46,9 @@ TLS_CERTIFICATE_FILE = env.str("TLS_CERTIFICATE_FILE", default="")
 TLS_KEY_FILE = env.str("TLS_KEY_FILE", default="")
 CERTIFICATE_DAYS = env.int("CERTIFICATE_DAYS", default=90)
 CERTIFICATE_RENEW_DAYS = env.int("CERTIFICATE_RENEW_DAYS", default=30)
-CERTIFICATE_HOSTS: list[str] = env.list("CERTIFICATE_HOSTS", default=[PUBLIC_HOST, "localhost", "127.0.0.1", "::1"])
+CERTIFICATE_HOSTS: list[str] = env.list(
+    "CERTIFICATE_HOSTS", default=[PUBLIC_HOST, "localhost", "127.0.0.1", "::1"]
+)
 
 # Keys of the server (securechat/sealed.py)
 KEYS_FILE = env.str("KEYS_FILE", default=str(Path(CERTS_DIR) / "keys.json"))
@@ -142,6 +144,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "accounts.validators.CharacterClassesValidator"},
     {"NAME": "accounts.validators.RunsValidator"},
     {"NAME": "accounts.validators.NotTheUsernameValidator"},
+    {"NAME": "accounts.validators.NotDerivedValidator"},
 ]
 LOGIN_URL = "log-in"
 LOGIN_REDIRECT_URL = "start"
@@ -175,8 +178,10 @@ FRAME_BURST = env.int("FRAME_BURST", default=500)
 CONVERSATIONS_PAGE_ROWS = 50
 SESSION_CHECK = timedelta(seconds=4)
 SOCKET_QUEUE_FRAMES = env.int("SOCKET_QUEUE_FRAMES", default=512)
+SOCKET_QUEUE_BYTES = env.int("SOCKET_QUEUE_BYTES", default=4_194_304)
 WRITER_QUEUE_ENVELOPES = env.int("WRITER_QUEUE_ENVELOPES", default=2_000)
 WRITER_BATCH_ENVELOPES = 250
+HUB_QUEUE_EVENTS = env.int("HUB_QUEUE_EVENTS", default=10_000)
 CHAT_DATABASE_THREADS = env.int("CHAT_DATABASE_THREADS", default=4)
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
 

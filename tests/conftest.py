@@ -1,24 +1,48 @@
-"""What every test may use: a real Valkey for the whole session, and the cast."""
+"""The cast: Alice and Bob, and Mallory who is nobody's friend. What only one app's tests need is in that folder."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from django.conf import settings
+from django.test import Client
 
-from securechat.serving.valkey import EmbeddedValkey
+from accounts.models import User
+from securechat import ratelimit, sealed
+from tests import factories
 
 
 @pytest.fixture(scope="session", autouse=True)
-def valkey() -> Iterator[EmbeddedValkey]:
-    """On ``settings.EMBEDDED_REDIS_SOCKET``, where every test's Redis client looks."""
-    with EmbeddedValkey(Path(settings.EMBEDDED_REDIS_SOCKET)) as running:
-        yield running
+def keys() -> sealed.KeyRing:
+    """The server's keys, made anew for each test run."""
+    ring = sealed.new_key_ring()
+    sealed.write_key_file(ring, Path(settings.KEYS_FILE))
+    return ring
 
 
 @pytest.fixture(autouse=True)
-def _empty_valkey(valkey: EmbeddedValkey) -> None:
-    """Limits and presence of one test are nothing to the next."""
-    valkey.flush()
+def _fresh_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test is refused for what another one did. (Where a test runs a Valkey, that one is its own.)"""
+    monkeypatch.setattr(ratelimit, "_local", ratelimit.LocalBuckets())
+
+
+@pytest.fixture
+def alice(db: None) -> User:
+    return factories.make_user("Alice1")
+
+
+@pytest.fixture
+def bob(db: None) -> User:
+    return factories.make_user("Bobby")
+
+
+@pytest.fixture
+def mallory(db: None) -> User:
+    return factories.make_user("Mallory")
+
+
+@pytest.fixture
+def client_of() -> Callable[[User], Client]:
+    return factories.client_of

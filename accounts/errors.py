@@ -1,0 +1,106 @@
+"""What people and browsers are told when an act on an account is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from securechat.errors import DomainError
+
+
+class FieldsRefused(DomainError):
+    """One message for each broken rule, by the field that broke it."""
+
+    def __init__(self, fields: Mapping[str, Sequence[str]]) -> None:
+        super().__init__()
+        self.fields = fields
+
+
+class MalformedRequest(DomainError):
+    code = "malformed_request"
+    message = "The server did not understand this page. Reload it and try again."
+
+
+class SignedOut(DomainError):
+    code = "signed_out"
+    message = "You are not logged in any more. Please log in again."
+    status = 401
+
+
+class WrongCredentials(DomainError):
+    """No such name, somebody inactive, or a wrong password: they look the same and take the same time."""
+
+    code = "wrong_credentials"
+    message = "Username or password is incorrect."
+    status = 403
+
+
+class WrongPassword(DomainError):
+    """Of somebody who is logged in and had to prove the password again."""
+
+    code = "wrong_credentials"
+    message = "Your current password is incorrect."
+    status = 403
+
+
+class WrongRecoveryCode(DomainError):
+    """No such name, no recovery code, or another one: they look the same and take the same time."""
+
+    code = "wrong_recovery"
+    message = "Username or recovery code is incorrect."
+    status = 403
+
+
+class UsernameInvalid(FieldsRefused):
+    code = "invalid_username"
+    message = "This username cannot be used."
+
+
+class UsernameTaken(FieldsRefused):
+    code = "username_taken"
+    message = "This username is already taken."
+    status = 409
+
+    def __init__(self) -> None:
+        super().__init__({"username": [self.message]})
+
+
+class KeysExist(DomainError):
+    code = "keys_exist"
+    message = "This account has its keys already."
+    status = 409
+
+
+class KeysMissing(DomainError):
+    code = "keys_missing"
+    message = "This account has no keys yet. Log in again to make them."
+    status = 409
+
+
+class KeysInvalid(DomainError):
+    """The key chain is not signed, linked or named as it has to be, or doors or vault are incomplete."""
+
+    code = "invalid_keys"
+    message = "The server could not accept these keys. Reload the page and try again."
+
+
+class ChainRefused(DomainError):
+    """The entry is not one of this person's identity, names a browser twice, or there are too many."""
+
+    code = "chain_refused"
+    message = "The server could not add this browser. Reload the page and try again."
+
+
+class ChainConflict(DomainError):
+    """Another browser was added a moment ago: fetch the chain, sign again."""
+
+    code = "chain_conflict"
+    message = "Another browser was added at the same moment. Please try again."
+    status = 409
+
+
+class VaultConflict(DomainError):
+    """The vault has another version by now: fetch it, merge, try again."""
+
+    code = "vault_conflict"
+    message = "Another browser changed your keys at the same moment. Please try again."
+    status = 409

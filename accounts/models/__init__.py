@@ -1,0 +1,7 @@
+from __future__ import annotations
+
+from accounts.models.key_chain import KeyChainEntry
+from accounts.models.user import User
+from accounts.models.vault import Door, RecoveryCode, Vault
+
+__all__ = ["Door", "KeyChainEntry", "RecoveryCode", "User", "Vault"]

@@ -1,0 +1,180 @@
+"""What the server reads and computes of docs/protocol.md sections 1 to 4: labels, base64url, key-chain entries."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import cbor2
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+HASH_BYTES = 32
+KEY_BYTES = 32
+SIGNATURE_BYTES = 64
+DEVICE_ID_BYTES = 16
+ACCOUNT_KEY_BYTES = 1216
+LARGEST_INTEGER = 2**53
+VERSION = 1
+NO_HASH = bytes(HASH_BYTES)
+AUTH_KEY_PREFIX = "ak1:"
+AUTH_KEY_BYTES = 32
+
+Item: TypeAlias = "int | str | bytes | list[Item]"
+
+
+class MalformedBytes(ValueError):
+    """Not base64url in its one form, or not a key-chain entry. Says nothing of what was read."""
+
+
+def label(what: str) -> bytes:
+    return b"securechat/v1/" + what.encode("ascii") + b"\0"
+
+
+def H(what: str, *parts: bytes) -> bytes:
+    """SHA-256 under the protocol's label for ``what``."""
+    return hashlib.sha256(label(what) + b"".join(parts)).digest()
+
+
+def encode_base64url(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
+
+
+def decode_base64url(text: str) -> bytes:
+    """Without padding and in its one canonical form; raises ``MalformedBytes`` for anything else."""
+    try:
+        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raise MalformedBytes from None
+    if encode_base64url(raw) != text:
+        raise MalformedBytes
+    return raw
+
+
+def is_auth_key(text: str) -> bool:
+    """``ak1:`` and 32 bytes: the only form of a password that is accepted over HTTP."""
+    if not text.startswith(AUTH_KEY_PREFIX):
+        return False
+    try:
+        return len(decode_base64url(text.removeprefix(AUTH_KEY_PREFIX))) == AUTH_KEY_BYTES
+    except MalformedBytes:
+        return False
+
+
+@dataclass(frozen=True)
+class Genesis:
+    origin: str
+    name: str
+    identity_public: bytes
+    account_public: bytes
+    kind: Literal["genesis"] = "genesis"
+
+
+@dataclass(frozen=True)
+class DeviceAdd:
+    device_public: bytes
+    kind: Literal["device_add"] = "device_add"
+
+    @property
+    def device_id(self) -> bytes:
+        return H("device", self.device_public)[:DEVICE_ID_BYTES]
+
+
+@dataclass(frozen=True)
+class ChainEntry:
+    """``body`` holds the exact bytes that were signed."""
+
+    seq: int
+    prev: bytes
+    payload: Genesis | DeviceAdd
+    at_milliseconds: int
+    body: bytes
+    signature: bytes
+
+
+def entry_hash(entry: bytes) -> bytes:
+    return H("chain/entry", entry)
+
+
+def parse_entry(entry: bytes) -> ChainEntry:
+    """Checks the form alone; raises ``MalformedBytes``."""
+    body, signature = _array(entry, 2)
+    body = _bytes(body)
+    version, seq, prev, kind, payload, at = _array(body, 6)
+    if _integer(version) != VERSION:
+        raise MalformedBytes
+    return ChainEntry(
+        seq=_integer(seq),
+        prev=_bytes(prev, HASH_BYTES),
+        payload=_payload(kind, payload),
+        at_milliseconds=_integer(at),
+        body=body,
+        signature=_bytes(signature, SIGNATURE_BYTES),
+    )
+
+
+def require_signature(entry: ChainEntry, identity_public: bytes) -> None:
+    """Raises ``MalformedBytes`` unless the identity signed it."""
+    try:
+        key = Ed25519PublicKey.from_public_bytes(identity_public)
+        key.verify(entry.signature, label("chain") + entry.body)
+    except (InvalidSignature, ValueError):
+        raise MalformedBytes from None
+
+
+def _payload(kind: Item, payload: Item) -> Genesis | DeviceAdd:
+    match kind:
+        case "genesis":
+            origin, name, identity_public, generation, account_public = _items(payload, 5)
+            if _integer(generation) != 1:
+                raise MalformedBytes
+            return Genesis(
+                origin=_text(origin),
+                name=_text(name),
+                identity_public=_bytes(identity_public, KEY_BYTES),
+                account_public=_bytes(account_public, ACCOUNT_KEY_BYTES),
+            )
+        case "device_add":
+            (device_public,) = _items(payload, 1)
+            return DeviceAdd(_bytes(device_public, KEY_BYTES))
+        case _:
+            raise MalformedBytes
+
+
+def _array(encoded: bytes, length: int) -> list[Item]:
+    """Deterministic CBOR only: what does not come out the same when encoded again is refused."""
+    try:
+        decoded = cbor2.loads(encoded)
+        again = cbor2.dumps(decoded, canonical=True)
+    except (cbor2.CBORError, ValueError, TypeError, ArithmeticError, RecursionError, MemoryError):
+        raise MalformedBytes from None
+    if again != encoded:
+        raise MalformedBytes
+    return _items(decoded, length)
+
+
+def _items(item: object, length: int) -> list[Item]:
+    if type(item) is not list or len(item) != length:
+        raise MalformedBytes
+    return item
+
+
+def _bytes(item: Item, length: int | None = None) -> bytes:
+    if type(item) is not bytes or (length is not None and len(item) != length):
+        raise MalformedBytes
+    return item
+
+
+def _text(item: Item) -> str:
+    if type(item) is not str:
+        raise MalformedBytes
+    return item
+
+
+def _integer(item: Item) -> int:
+    if type(item) is not int or not 0 <= item < LARGEST_INTEGER:
+        raise MalformedBytes
+    return item
