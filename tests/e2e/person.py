@@ -1,0 +1,136 @@
+"""A person in front of a browser of their own: finds things by what they read on the screen."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
+
+# Argon2 at 64 MiB in WebAssembly takes seconds on a busy small machine.
+STRETCH_TIMEOUT_MS = 60_000
+# A socket or request that ends because a test cut the network, or a refused form, is not a fault of the page.
+_EXPECTED_ON_CONSOLE = re.compile(r"Failed to load resource|WebSocket connection to|ERR_")
+
+
+@dataclass
+class Person:
+    """Somebody signed up or about to; ``problems`` collects what a page logs as an error or throws."""
+
+    context: BrowserContext
+    page: Page
+    origin: str
+    name: str
+    password: str
+    recovery_code: str = ""
+    problems: list[str] = field(default_factory=list)
+
+    @classmethod
+    def in_new_context(
+        cls, browser: Browser, origin: str, *, name: str, password: str, **context_options: Any
+    ) -> Person:
+        context = browser.new_context(ignore_https_errors=True, base_url=origin, **context_options)
+        context.set_default_timeout(20_000)
+        person = cls(context=context, page=context.new_page(), origin=origin, name=name, password=password)
+        person._watch(person.page)
+        return person
+
+    def _watch(self, page: Page) -> None:
+        page.on("pageerror", lambda error: self.problems.append(f"{self.name}: {error} at {page.url}"))
+        page.on("console", self._on_console)
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        if message.type == "error" and not _EXPECTED_ON_CONSOLE.search(message.text):
+            self.problems.append(f"{self.name}: {message.text}")
+
+    def new_tab(self) -> Page:
+        page = self.context.new_page()
+        self._watch(page)
+        return page
+
+    def sign_up(self) -> None:
+        """Through every step, with the recovery code typed back; ends on the page for adding a friend."""
+        page = self.page
+        page.goto("/sign-up/")
+        page.get_by_label("Username").fill(self.name)
+        page.get_by_label("Password", exact=True).fill(self.password)
+        page.get_by_role("button", name="Sign up").click()
+        self.keep_recovery_code()
+        page.get_by_role("link", name="Add your first friend").click()
+        expect(page.get_by_role("heading", name="Add friend")).to_be_visible()
+
+    def keep_recovery_code(self) -> None:
+        """From the step that shows a new code to the step that says it was checked."""
+        page = self.page
+        heading = page.get_by_role("heading", name="Your recovery code")
+        expect(heading).to_be_visible(timeout=STRETCH_TIMEOUT_MS)
+        groups = page.locator("#recovery-code-groups li").all_inner_texts()
+        self.recovery_code = "-".join(group.strip() for group in groups)
+        page.get_by_role("button", name="I have kept it").click()
+        number = int(page.locator("#type-back-number").inner_text())
+        page.locator("#type-back").fill(groups[number - 1].strip().lower())
+        page.get_by_role("button", name="Confirm the code").click()
+        expect(page.locator("#recovery-done-step")).to_be_visible()
+
+    def log_in(self, *, expect_url: str | re.Pattern[str] = re.compile(r"/$")) -> None:
+        self.fill_log_in()
+        expect(self.page).to_have_url(expect_url, timeout=STRETCH_TIMEOUT_MS)
+
+    def fill_log_in(self) -> None:
+        page = self.page
+        if "/log-in/" not in page.url:
+            page.goto("/log-in/")
+        page.get_by_label("Username").fill(self.name)
+        page.get_by_label("Password", exact=True).fill(self.password)
+        page.locator("#account-form button[type=submit]").click()
+
+    def log_out(self) -> None:
+        self.page.goto("/log-out/")
+        self.page.get_by_role("main").get_by_role("button", name="Log out").click()
+        self.page.wait_for_url(lambda url: "log-out" not in url)
+
+    def ask(self, other: Person) -> None:
+        page = self.page
+        page.goto("/friends/add/")
+        page.get_by_label("Username").fill(other.name)
+        page.get_by_role("button", name="Send friend request").click()
+        page.wait_for_load_state()
+
+    def approve(self, other: Person) -> None:
+        page = self.page
+        page.goto("/friends/requests/?tab=received")
+        page.get_by_role("checkbox", name=other.name).check()
+        page.get_by_role("button", name="Approve").click()
+        expect(page.get_by_text("Friend requests approved successfully!")).to_be_visible()
+
+    def befriend(self, other: Person) -> None:
+        self.ask(other)
+        other.approve(self)
+
+    def open_chat(self, other: Person, *, button: str = "Leave a message") -> None:
+        page = self.page
+        page.goto("/friends/")
+        page.get_by_role("checkbox", name=other.name).check()
+        page.get_by_role("button", name=button).click()
+        page.wait_for_url(re.compile(r"/chat/[0-9a-f-]{36}/"))
+        expect(self.composer(other)).to_be_visible()
+
+    def composer(self, other: Person, *, page: Page | None = None) -> Any:
+        return (page or self.page).get_by_label(f"Message to {other.name}")
+
+    def send(self, other: Person, text: str, *, page: Page | None = None) -> None:
+        composer = self.composer(other, page=page)
+        composer.fill(text)
+        composer.press("Enter")
+
+    def log(self, other: Person, *, page: Page | None = None) -> Any:
+        return (page or self.page).get_by_role("log", name=f"Messages with {other.name}")
+
+    def expect_message(self, other: Person, text: str, *, page: Page | None = None) -> None:
+        expect(self.log(other, page=page).get_by_text(text, exact=True)).to_be_visible()
+
+    def screenshot(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=path)
