@@ -218,7 +218,7 @@ async function makeFirstKeys(
   const recoveryCode = newRecoveryCode(tools.random)
   const made = await createAccount({ ...scope(username, tools), stretched, recoveryCode, ...chance(tools) })
   try {
-    await tools.api.request('POST', '/api/keys/', encodeKeys(made.keys))
+    await tools.api.request('POST', '/api/keys/', { keys: encodeKeys(made.keys) })
   } catch (error) {
     if (!isConflict(error)) throw error
     // Another tab was faster: its keys are the person's.

@@ -2,6 +2,7 @@
 import { foldedName } from '../chat/account_session'
 import { countUnsent, forgetSession } from '../store/account_store'
 import { openDatabase, removeDatabase } from '../store/database'
+import { preferenceStorage } from '../store/preferences'
 import { byId } from '../ui/forms'
 import { pageData } from '../ui/page_data'
 import { text } from '../wire/json'
@@ -25,7 +26,10 @@ form.addEventListener('submit', (event) => {
 void warn().catch(() => undefined)
 
 async function forget(): Promise<void> {
-  if (everything.checked) return removeDatabase(name)
+  if (everything.checked) {
+    preferenceStorage()?.clear()
+    return removeDatabase(name)
+  }
   const database = await openDatabase(name)
   try {
     await forgetSession(database)

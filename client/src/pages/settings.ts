@@ -143,15 +143,23 @@ function bindAppearance(): void {
       ? 'Kept in this browser.'
       : 'This browser does not keep settings; it is for this page only.'
   }
-  for (const choice of document.querySelectorAll<HTMLInputElement>('input[data-theme-choice]')) {
+  const choices = document.querySelectorAll<HTMLInputElement>('input[name="theme"]')
+  // The footer of every page has the choice too; both show the same.
+  const footer = document.querySelector<HTMLSelectElement>('#theme-choice')
+  const show = (): void => {
+    for (const choice of choices) choice.checked = choice.value === themeOf(storage)
+  }
+  for (const choice of choices) {
     const theme = choice.value as Theme
-    choice.checked = themeOf(storage) === theme
     choice.addEventListener('change', () => {
       if (theme === 'auto') delete document.documentElement.dataset['theme']
       else document.documentElement.dataset['theme'] = theme
+      if (footer !== null) footer.value = theme === 'auto' ? '' : theme
       say(keepTheme(storage, theme))
     })
   }
+  footer?.addEventListener('change', show)
+  show()
   const enter = byId(document, 'enter-sends', HTMLInputElement)
   enter.checked = enterSends(storage)
   enter.addEventListener('change', () => {

@@ -3,7 +3,7 @@
 export type Theme = 'auto' | 'light' | 'dark'
 
 /** `localStorage`, or what stands in for it. */
-export type PreferenceStorage = Pick<Storage, 'getItem' | 'setItem' | 'removeItem'>
+export type PreferenceStorage = Pick<Storage, 'getItem' | 'setItem' | 'removeItem' | 'clear'>
 
 const THEME = 'theme'
 const ENTER_SENDS = 'enter-sends'

@@ -194,7 +194,6 @@ export function bindPasswordToggles(root: ParentNode): void {
       const show = input.type === 'password'
       input.type = show ? 'text' : 'password'
       button.textContent = show ? 'Hide' : 'Show'
-      button.setAttribute('aria-pressed', String(show))
       input.focus()
     })
   }
