@@ -1,0 +1,109 @@
+"""`manage.py serve`: SecureChat with TLS, its own Valkey and everything else it needs."""
+
+from __future__ import annotations
+
+import os
+import socket
+from argparse import ArgumentParser
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from daphne.server import Server as _  # noqa: F401 - installs the reactor, before anything imports Twisted's own
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.utils.module_loading import import_string
+from twisted.internet import reactor
+from twisted.internet.task import LoopingCall
+
+from securechat import certificates
+from securechat.certificates import CertificateProblem
+from securechat.serving.server import CannotListen, GuardedServer, bind
+from securechat.serving.tls import TLSContexts
+from securechat.serving.valkey import EmbeddedValkey, ValkeyUnavailable
+
+_LOOK_AT_CERTIFICATE_EVERY_SECONDS = 6 * 60 * 60
+
+
+class Command(BaseCommand):
+    help = (
+        "Serves SecureChat over HTTPS until SIGTERM or Ctrl-C. Without REDIS_URL it runs a Valkey of its own."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--address", default=settings.LISTEN_ADDRESS, help="default: LISTEN_ADDRESS")
+        parser.add_argument("--port", type=int, default=settings.LISTEN_PORT, help="default: LISTEN_PORT")
+
+    def handle(self, *args: Any, address: str, port: int, **options: Any) -> None:
+        try:
+            listener = bind(address, port)
+            redirect = bind(address, settings.REDIRECT_PORT) if settings.REDIRECT_PORT else None
+            _check_database()
+            _check_static_files()
+            self._renew_certificates()
+            valkey = _valkey()
+            with valkey:
+                self._serve(listener, redirect, valkey if isinstance(valkey, EmbeddedValkey) else None)
+        except (CannotListen, CertificateProblem, ValkeyUnavailable) as problem:
+            raise CommandError(str(problem)) from None
+
+    def _serve(
+        self, listener: socket.socket, redirect: socket.socket | None, valkey: EmbeddedValkey | None
+    ) -> None:
+        application = import_string(settings.ASGI_APPLICATION)
+        shut_down = import_string("messaging.hub.shut_down")
+        server = GuardedServer(
+            application,
+            listener=listener,
+            redirect_listener=redirect,
+            contexts=TLSContexts(certificates.files()),
+            before_end=[shut_down],
+            at_the_latest=valkey.kill if valkey else lambda: None,
+        )
+        LoopingCall(self._renew_certificates).start(_LOOK_AT_CERTIFICATE_EVERY_SECONDS, now=False)
+        self._say_where()
+        server.run()
+        self.stdout.write("Stopped.")
+
+    def _say_where(self) -> None:
+        fingerprint = certificates.root_fingerprint()
+        lines = ["", f"SecureChat is at   {settings.PUBLIC_ORIGIN}/"]
+        if fingerprint:
+            lines += [
+                f"Its root certificate has the SHA-256 fingerprint\n  {fingerprint}",
+                f"To trust it        {settings.PUBLIC_ORIGIN}/trust/ explains how, once for each computer",
+            ]
+        reactor.callWhenRunning(self.stdout.write, "\n".join([*lines, "To stop            press Ctrl-C", ""]))
+
+    def _renew_certificates(self) -> None:
+        if certificates.init():
+            self.stdout.write("Made a new server certificate.")
+
+
+def _valkey() -> AbstractContextManager[object]:
+    if settings.REDIS_URL:
+        return nullcontext()
+    log = Path(settings.VAR_DIR) / "log" / "valkey.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    return EmbeddedValkey(Path(settings.EMBEDDED_REDIS_SOCKET), log_file=log)
+
+
+def _check_database() -> None:
+    try:
+        executor = MigrationExecutor(connection)
+        missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    except DatabaseError as error:
+        raise CommandError(
+            f"The database does not answer ({str(error).splitlines()[0]}): check DATABASE_URL."
+        ) from None
+    finally:
+        connection.close()
+    if missing:
+        raise CommandError(f"{len(missing)} migrations are missing in the database. Run: manage.py migrate")
+
+
+def _check_static_files() -> None:
+    if not os.path.exists(Path(settings.STATIC_ROOT) / "staticfiles.json"):
+        raise CommandError("The static files are not there. Run: make build")

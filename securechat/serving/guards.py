@@ -1,0 +1,124 @@
+"""Daphne's protocols with limits: on a request's size and time, and an honest end for a frame that is too large."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from daphne.http_protocol import HTTPFactory, WebRequest
+from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
+from django.conf import settings
+from twisted.internet import reactor
+from twisted.internet.interfaces import IAddress, IDelayedCall
+from twisted.web import http
+
+_LINGER = timedelta(seconds=2)  # For a browser that is still sending to read the refusal.
+
+
+class GuardedChannel(http.HTTPChannel):
+    """One connection. Daphne reads every body to its end before Django sees it, so it is refused here or not at all."""
+
+    abortTimeout = _LINGER.total_seconds()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._deadline: IDelayedCall | None = None
+        self._is_refused = False
+        self._body_bytes = 0
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self._set_deadline(settings.HEADER_DEADLINE)
+
+    def connectionLost(self, reason: Any) -> None:
+        self._set_deadline(None)
+        super().connectionLost(reason)
+
+    def dataReceived(self, data: bytes) -> None:
+        if not self._is_refused:
+            super().dataReceived(data)
+
+    def lineReceived(self, line: bytes) -> None:
+        if self._is_refused:
+            return
+        if self._deadline is None:
+            self._set_deadline(settings.HEADER_DEADLINE)
+        super().lineReceived(line)
+
+    def allHeadersReceived(self) -> None:
+        if (self.length or 0) > settings.MAX_BODY_BYTES:
+            self._refuse(413, b"Content Too Large")
+            return
+        self._body_bytes = 0
+        self._set_deadline(settings.BODY_DEADLINE)
+        super().allHeadersReceived()
+
+    def rawDataReceived(self, data: bytes) -> None:
+        if self._is_refused:
+            return
+        if not self._handlingRequest:
+            self._body_bytes += len(data)
+            if (
+                self._body_bytes > settings.MAX_BODY_BYTES + self._optimisticEagerReadSize
+            ):  # Chunks have a frame, too.
+                self._refuse(413, b"Content Too Large")
+                return
+        super().rawDataReceived(data)
+
+    def allContentReceived(self) -> None:
+        self._set_deadline(None)
+        super().allContentReceived()
+
+    def _set_deadline(self, within: timedelta | None) -> None:
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
+        self._deadline = None
+        if within is not None:
+            self._deadline = reactor.callLater(within.total_seconds(), self._refuse, 408, b"Request Timeout")
+
+    def _refuse(self, status: int, reason: bytes) -> None:
+        """Answers and hangs up. What still comes is dropped unread; a peer that never listens is cut off."""
+        self._set_deadline(None)
+        self.setTimeout(None)
+        self._is_refused = True
+        body = reason + b".\n"
+        self.transport.write(
+            b"HTTP/1.1 %d %b\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"
+            % (status, reason, len(body))
+            + body
+        )
+        self._abortingCall = self.callLater(self.abortTimeout, self.forceAbortClient)
+        if status == 408:
+            self.loseConnection()
+
+
+class GuardedHTTPFactory(HTTPFactory):
+    """HTTP/1.1 only: a WebSocket needs it, and one parser is less than two."""
+
+    protocol = GuardedChannel
+    noisy = False
+
+    def buildProtocol(self, address: IAddress) -> GuardedChannel:
+        channel: GuardedChannel = http.HTTPFactory.buildProtocol(self, address)
+        channel.requestFactory = WebRequest
+        return channel
+
+    def acceptableProtocols(self) -> list[bytes]:
+        return [b"http/1.1"]
+
+
+class GuardedWebSocketFactory(WebSocketFactory):
+    protocol = WebSocketProtocol
+    noisy = False
+
+    def limit(self, *, ping_timeout: timedelta, handshake_timeout: timedelta) -> None:
+        """Inwards and outwards the same size; too large is a close with 1009 and not a silent hang-up."""
+        self.setProtocolOptions(
+            autoPingTimeout=ping_timeout.total_seconds(),
+            openHandshakeTimeout=handshake_timeout.total_seconds(),
+            closeHandshakeTimeout=1,
+            failByDrop=False,
+            maxMessagePayloadSize=settings.MAX_FRAME_BYTES,
+            maxFramePayloadSize=settings.MAX_FRAME_BYTES,
+            utf8validateIncoming=True,
+        )

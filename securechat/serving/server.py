@@ -1,0 +1,141 @@
+"""Daphne's server on sockets that are bound before anything else starts, with guards and a polite end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+from daphne.server import Server
+from daphne.ws_protocol import WebSocketProtocol
+from django.conf import settings
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IOpenSSLContextFactory
+from twisted.logger import globalLogBeginner
+from twisted.protocols.tls import TLSMemoryBIOFactory
+
+from securechat.serving.guards import GuardedHTTPFactory, GuardedWebSocketFactory
+from securechat.serving.redirect import RedirectFactory
+
+logger = logging.getLogger(__name__)
+
+RESTART = 1012  # docs/protocol.md, close codes.
+_PING = timedelta(seconds=5)
+_LAST_ANSWERS = timedelta(seconds=3)
+
+
+class CannotListen(Exception):
+    """Says in one sentence why the port cannot be had."""
+
+
+def bind(address: str, port: int) -> socket.socket:
+    """A listening socket, or ``CannotListen``. Port 0 takes any free one."""
+    try:
+        family, *_, where = socket.getaddrinfo(
+            address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.create_server(
+            where[:2],
+            family=family,
+            backlog=1024,
+            dualstack_ipv6=address == "::" and socket.has_dualstack_ipv6(),
+        )
+    except PermissionError:
+        raise CannotListen(
+            f"Port {port} needs more rights: choose one above 1023 with --port or LISTEN_PORT."
+        ) from None
+    except OSError as error:
+        raise CannotListen(_why(error, address, port)) from None
+    listener.setblocking(False)
+    return listener
+
+
+def _why(error: OSError, address: str, port: int) -> str:
+    if error.errno in (48, 98):  # EADDRINUSE on macOS and on Linux.
+        return f"Port {port} is taken: stop what uses it, or choose another with --port or LISTEN_PORT."
+    return f"This computer cannot listen on {address}, port {port}: {error.strerror}."
+
+
+class GuardedServer(Server):
+    """``before_end`` runs first when the server is told to stop; ``at_the_latest`` when it did not manage to in time."""
+
+    def __init__(
+        self,
+        application: object,
+        *,
+        listener: socket.socket,
+        contexts: IOpenSSLContextFactory,
+        redirect_listener: socket.socket | None = None,
+        before_end: Sequence[Callable[[], Awaitable[None]]] = (),
+        at_the_latest: Callable[[], None],
+    ) -> None:
+        super().__init__(
+            application,
+            endpoints=[listener],
+            server_name="",
+            ping_interval=_PING.total_seconds(),
+            ping_timeout=_PING.total_seconds(),
+            application_close_timeout=10,
+        )
+        self._contexts = contexts
+        self._redirect_listener = redirect_listener
+        self._before_end = before_end
+        self._at_the_latest = at_the_latest
+
+    def run(self) -> None:
+        self.connections: dict[Any, dict[str, Any]] = {}
+        self.http_factory = GuardedHTTPFactory(self)
+        self.ws_factory = GuardedWebSocketFactory(self, server=self.server_name)
+        self.ws_factory.limit(ping_timeout=_PING, handshake_timeout=_PING)
+        globalLogBeginner.beginLoggingTo([lambda _: None], redirectStandardIO=False, discardBuffer=True)
+        reactor.callLater(1, self.application_checker)
+        reactor.callLater(2, self.timeout_checker)
+        self._adopt(self.endpoints[0], TLSMemoryBIOFactory(self._contexts, False, self.http_factory))
+        if self._redirect_listener:
+            self._adopt(self._redirect_listener, RedirectFactory())
+        asyncio.set_event_loop(reactor._asyncioEventloop)
+        reactor.addSystemEventTrigger("before", "shutdown", self._end)
+        reactor.run(installSignalHandlers=True)
+
+    def _adopt(self, listener: socket.socket, factory: object) -> None:
+        self.listeners.append(reactor.adoptStreamPort(listener.fileno(), listener.family, factory))
+        listener.close()  # Twisted listens on a copy.
+
+    def _end(self) -> Deferred[None]:
+        latest = threading.Timer(settings.SHUTDOWN_DEADLINE.total_seconds() - 0.5, self._force_the_end)
+        latest.daemon = True
+        latest.start()
+        return Deferred.fromFuture(asyncio.ensure_future(self._say_goodbye()))
+
+    def _force_the_end(self) -> None:
+        logger.warning("Something did not end in time; leaving it.")
+        self._at_the_latest()
+        logging.shutdown()
+        os._exit(0)
+
+    async def _say_goodbye(self) -> None:
+        """Takes no more connections, ends the sockets with 1012, and lets what runs come to its end."""
+        for listener in self.listeners:
+            listener.stopListening()
+        for act in self._before_end:
+            try:
+                await act()
+            except Exception:
+                logger.exception("This went wrong while ending")
+        for protocol in list(self.connections):
+            if isinstance(protocol, WebSocketProtocol) and protocol.state == protocol.STATE_OPEN:
+                protocol.sendClose(RESTART)
+        running = [
+            task for details in self.connections.values() if (task := details.get("application_instance"))
+        ]
+        if running:
+            _, late = await asyncio.wait(running, timeout=_LAST_ANSWERS.total_seconds())
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)

@@ -1,0 +1,66 @@
+"""TLS as Mozilla's modern profile has it, with a post-quantum key exchange first, and certificates that change while running."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+from OpenSSL import SSL
+from twisted.internet.interfaces import IOpenSSLContextFactory
+from zope.interface import implementer
+
+from securechat.certificates import CertificateFiles
+
+logger = logging.getLogger(__name__)
+
+GROUPS = b"X25519MLKEM768:X25519:P-256:P-384"
+
+
+@implementer(IOpenSSLContextFactory)
+class TLSContexts:
+    """The context for each new connection; made again when the certificate's file is another one."""
+
+    def __init__(self, files: CertificateFiles) -> None:
+        self._files = files
+        self._version = self._version_on_disk()
+        self._context = self._make()
+
+    def getContext(self) -> SSL.Context:
+        version = self._version_on_disk()
+        if version != self._version:
+            self._version = version
+            try:
+                self._context = self._make()
+            except SSL.Error:
+                logger.exception("The new certificate cannot be used; the old one stays.")
+        return self._context
+
+    def _make(self) -> SSL.Context:
+        context = SSL.Context(SSL.TLS_SERVER_METHOD)
+        context.set_min_proto_version(SSL.TLS1_3_VERSION)
+        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+        context.use_certificate_chain_file(str(self._files.certificate))
+        context.use_privatekey_file(str(self._files.key))
+        context.check_privatekey()
+        context.set_alpn_select_callback(_choose_protocol)
+        _set_groups(context)
+        return context
+
+    def _version_on_disk(self) -> tuple[float, int]:
+        try:
+            status = os.stat(self._files.certificate)
+        except FileNotFoundError:
+            return self._version if hasattr(self, "_version") else (0.0, 0)
+        return status.st_mtime, status.st_ino
+
+
+def _choose_protocol(connection: SSL.Connection, offered: list[bytes]) -> bytes | object:
+    return b"http/1.1" if b"http/1.1" in offered else SSL.NO_OVERLAPPING_PROTOCOLS
+
+
+def _set_groups(context: SSL.Context) -> None:
+    """pyOpenSSL has no name for it. An OpenSSL without ML-KEM keeps its own list, which begins with X25519."""
+    if SSL._lib.SSL_CTX_set1_curves_list(context._context, GROUPS) != 1:
+        SSL._openssl_assert(
+            SSL._lib.SSL_CTX_set1_curves_list(context._context, GROUPS.partition(b":")[2]) == 1
+        )
