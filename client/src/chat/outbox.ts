@@ -1,0 +1,140 @@
+/**
+ * Messages of this person that the server does not have yet, unreadable on the disk, and who sends which.
+ *
+ * A message belongs to the tab where it was written, as long as that tab lives: a Web Lock says so, and the browser
+ * lets go of it however the tab ends. What a dead tab left behind, the next one adopts.
+ */
+import { openLocal, sealLocal } from '../crypto/local_box'
+import { LocalBoxBroken } from '../crypto/errors'
+import type { Clock } from '../net/clock'
+import type { Database, OutboxRecord } from '../store/database'
+import { adoptOrphans, putOutgoing, removeOutgoing } from '../store/outbox'
+import { newUuid, type Random } from '../wire/bytes'
+import { decodeContent, encodeContent, type MessageContent } from '../wire/objects'
+
+const LOCK_PREFIX = 'securechat-tab:'
+const ADOPT_EVERY_MS = 5_000
+
+export interface Outgoing {
+  readonly clientId: string
+  readonly conversation: string
+  readonly content: MessageContent
+  /** Why it was refused for good, or null while it waits. */
+  readonly failure: string | null
+  /** Whether an earlier page or tab may have sent it already: the server is asked before it is sealed. */
+  readonly mayBeStored: boolean
+}
+
+/** The part of `navigator.locks` that is used. */
+export interface Locks {
+  request(name: string, held: () => Promise<unknown>): Promise<unknown>
+  query(): Promise<{ readonly held?: readonly { readonly name?: string }[] }>
+}
+
+export interface OutboxTools {
+  readonly database: Database
+  readonly localKey: CryptoKey
+  readonly locks: Locks
+  readonly clock: Clock
+  readonly random: Random
+}
+
+export class Outbox {
+  readonly #owner: string
+  #letGo: () => void = () => undefined
+  #cancel: () => void = () => undefined
+  #closed = false
+
+  constructor(private readonly tools: OutboxTools) {
+    this.#owner = newUuid(tools.random)
+  }
+
+  /** Calls `onAdopted` now with what earlier pages left, and later whenever another tab has gone. */
+  async open(onAdopted: (items: readonly Outgoing[]) => void): Promise<void> {
+    await this.#holdLock()
+    const look = async (): Promise<void> => {
+      const items = await this.#adopt()
+      if (items.length > 0) onAdopted(items)
+      if (!this.#closed) this.#cancel = this.tools.clock.after(ADOPT_EVERY_MS, () => void look())
+    }
+    await look()
+  }
+
+  /** The tab ends: what waits is left to others. */
+  close(): void {
+    this.#closed = true
+    this.#cancel()
+    this.#letGo()
+  }
+
+  /** Resolves when it is safe on the disk. */
+  async add(conversation: string, text: string): Promise<Outgoing> {
+    const { clock, random } = this.tools
+    const content: MessageContent = { kind: 'text', sentAt: clock.now(), text }
+    const item = { clientId: newUuid(random), conversation, content, failure: null, mayBeStored: false }
+    await this.#put(item)
+    return item
+  }
+
+  async markFailed(item: Outgoing, failure: string | null): Promise<Outgoing> {
+    const marked = { ...item, failure }
+    await this.#put(marked)
+    return marked
+  }
+
+  async remove(clientId: string): Promise<void> {
+    await removeOutgoing(this.tools.database, clientId)
+  }
+
+  async #put(item: Outgoing): Promise<void> {
+    const { database, localKey, random } = this.tools
+    await putOutgoing(database, {
+      clientId: item.clientId,
+      conversation: item.conversation,
+      createdAt: item.content.sentAt,
+      box: await sealLocal(localKey, purposeOf(item), encodeContent(item.content), random),
+      owner: this.#owner,
+      failure: item.failure,
+    })
+  }
+
+  async #adopt(): Promise<Outgoing[]> {
+    const { held = [] } = await this.tools.locks.query()
+    const alive = new Set(held.map(({ name }) => name))
+    const records = await adoptOrphans(this.tools.database, this.#owner, (owner) =>
+      alive.has(LOCK_PREFIX + owner),
+    )
+    const opened = await Promise.all(records.map((record) => this.#open(record)))
+    return opened.filter((item) => item !== null)
+  }
+
+  /** What a former key of this browser sealed cannot be read any more: it goes. */
+  async #open(record: OutboxRecord): Promise<Outgoing | null> {
+    const { clientId, conversation, failure } = record
+    try {
+      const content = decodeContent(await openLocal(this.tools.localKey, purposeOf(record), record.box))
+      return { clientId, conversation, content, failure, mayBeStored: true }
+    } catch (error) {
+      if (!(error instanceof LocalBoxBroken)) throw error
+      await this.remove(clientId)
+      return null
+    }
+  }
+
+  async #holdLock(): Promise<void> {
+    await new Promise<void>((granted, refused) => {
+      this.tools.locks
+        .request(LOCK_PREFIX + this.#owner, () => {
+          granted()
+          return new Promise<void>((letGo) => {
+            this.#letGo = letGo
+          })
+        })
+        .catch(refused)
+    })
+  }
+}
+
+function purposeOf(item: { readonly conversation: string; readonly clientId: string }): string {
+  return `outbox/${item.conversation}/${item.clientId}`
+}

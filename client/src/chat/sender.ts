@@ -1,0 +1,266 @@
+/**
+ * Sends the messages of one conversation that this tab owns: one after the other, sealed at the last moment.
+ *
+ * Until the answer comes, the sealed bytes are kept and sent again as they are, so that the server can tell a resend from
+ * a second message. Once it has refused them, the content is sealed anew, under a new writer, after asking what it has.
+ */
+import { newWriter, type WriterState } from '../crypto/writer_chain'
+import type { Clock } from '../net/clock'
+import { type Ask, ConnectionLost, Refused } from '../net/socket'
+import type { Bytes, Random } from '../wire/bytes'
+import { MAX_ENVELOPE_BYTES } from '../wire/frames'
+import type { Outbox, Outgoing } from './outbox'
+import { type AfterRefusal, afterRefusal } from './sending'
+
+/** A server that fails on a message, time after time, must not keep the others waiting. */
+const STRIKES = 3
+const ROUNDS = 6
+const CLOSED_FAILING: readonly (number | null)[] = [1009, 1011]
+
+export interface SendingItem extends Outgoing {
+  /** Its number, once the server has stored it. */
+  readonly storedN: number | null
+}
+
+export interface Sealed {
+  readonly envelope: Bytes
+  readonly epoch: number
+  readonly writer: WriterState
+}
+
+export interface StoredEnvelope {
+  readonly clientId: string
+  readonly envelope: Bytes
+  readonly n: number
+  readonly storedAt: number
+}
+
+export type HaltReason = Extract<AfterRefusal, { readonly kind: 'halt' }>['reason']
+
+export interface SenderTools {
+  readonly conversation: string
+  readonly ask: Ask
+  readonly clock: Clock
+  readonly random: Random
+  readonly outbox: Outbox
+  readonly canSend: () => boolean
+  /** Makes the epoch first where there is none. */
+  readonly seal: (item: Outgoing, writer: WriterState) => Promise<Sealed>
+  readonly onStored: (stored: StoredEnvelope) => Promise<void>
+  readonly fetchEpochs: () => Promise<void>
+  readonly catchUp: () => Promise<void>
+  readonly onHalt: (reason: HaltReason) => void
+  readonly onChange: () => void
+  readonly onProblem: (error: unknown) => void
+}
+
+export interface Pause {
+  readonly until: number
+  readonly because: 'too_fast' | 'unavailable'
+}
+
+interface InFlight extends Sealed {
+  readonly clientId: string
+}
+
+export class Sender {
+  #items: readonly SendingItem[] = []
+  #writer: WriterState
+  #inFlight: InFlight | null = null
+  #running = false
+  #pause: Pause | null = null
+  readonly #rounds = new Map<string, number>()
+  readonly #strikes = new Map<string, number>()
+
+  constructor(private readonly tools: SenderTools) {
+    this.#writer = newWriter(tools.random)
+  }
+
+  /** In the order of writing. What is stored stays until its row has come into the log. */
+  get items(): readonly SendingItem[] {
+    return this.#items
+  }
+
+  get pause(): Pause | null {
+    return this.#pause
+  }
+
+  /** Resolves when the message is safe in this browser; sending goes on by itself. */
+  async add(text: string): Promise<void> {
+    this.adopt([await this.tools.outbox.add(this.tools.conversation, text)])
+  }
+
+  adopt(items: readonly Outgoing[]): void {
+    const known = new Set(this.#items.map(({ clientId }) => clientId))
+    const fresh = items.filter(({ clientId }) => !known.has(clientId))
+    const all = [...this.#items, ...fresh.map((item) => ({ ...item, storedN: null }))]
+    this.#show(all.sort((a, b) => a.content.sentAt - b.content.sentAt))
+    this.wake()
+  }
+
+  async retry(clientId: string): Promise<void> {
+    const item = this.#items.find((one) => one.clientId === clientId)
+    if (item?.failure == null) return
+    this.#rounds.delete(clientId)
+    this.#strikes.delete(clientId)
+    await this.tools.outbox.markFailed(item, null)
+    this.#replace({ ...item, failure: null, mayBeStored: true })
+    this.wake()
+  }
+
+  /** Only what has failed can be deleted: what waits may be on its way. */
+  async remove(clientId: string): Promise<void> {
+    const item = this.#items.find((one) => one.clientId === clientId)
+    if (item?.failure == null) return
+    await this.tools.outbox.remove(clientId)
+    this.#show(this.#items.filter((one) => one.clientId !== clientId))
+  }
+
+  /** Its row is in the log, wherever it was sent from. */
+  async confirmed(clientIds: ReadonlySet<string>): Promise<void> {
+    const seen = this.#items.filter((item) => clientIds.has(item.clientId))
+    if (seen.length === 0) return
+    this.#show(this.#items.filter((item) => !clientIds.has(item.clientId)))
+    await Promise.all(seen.map(({ clientId }) => this.tools.outbox.remove(clientId)))
+  }
+
+  async failAll(reason: string): Promise<void> {
+    this.#inFlight = null
+    const waiting = this.#items.filter((item) => item.failure === null && item.storedN === null)
+    for (const item of waiting) await this.#fail(item, reason)
+  }
+
+  /** Something changed that sending may have waited for. */
+  wake(): void {
+    if (this.#running || this.#pause !== null) return
+    this.#running = true
+    void this.#run()
+  }
+
+  async #run(): Promise<void> {
+    try {
+      for (let item = this.#next(); item !== undefined; item = this.#next()) await this.#send(item)
+    } catch (error) {
+      if (!(error instanceof ConnectionLost)) this.tools.onProblem(error)
+    } finally {
+      this.#running = false
+    }
+  }
+
+  #next(): SendingItem | undefined {
+    if (this.#pause !== null || !this.tools.canSend()) return undefined
+    return this.#items.find((item) => item.failure === null && item.storedN === null)
+  }
+
+  async #send(item: SendingItem): Promise<void> {
+    try {
+      const sealed = this.#inFlight?.clientId === item.clientId ? this.#inFlight : await this.#seal(item)
+      if (sealed !== null) await this.#deliver(item, sealed)
+    } catch (error) {
+      if (error instanceof Refused) await this.#refused(item, error)
+      else if (error instanceof ConnectionLost) await this.#lost(item, error)
+      else throw error
+    }
+  }
+
+  /** Null when there is nothing to send: the server has it already, or it cannot be sent at all. */
+  async #seal(item: SendingItem): Promise<InFlight | null> {
+    if (item.mayBeStored && (await this.#isStored(item))) return null
+    const sealed = { ...(await this.tools.seal(item, this.#writer)), clientId: item.clientId }
+    if (sealed.envelope.length > MAX_ENVELOPE_BYTES) {
+      await this.#fail(item, 'This message is too long to send.')
+      return null
+    }
+    this.#inFlight = sealed
+    return sealed
+  }
+
+  async #isStored(item: SendingItem): Promise<boolean> {
+    const { ask, conversation, catchUp } = this.tools
+    const found = await ask({ type: 'envelopes.lookup', conversation, clientIds: [item.clientId] })
+    const stored = found.items.find(({ clientId }) => clientId === item.clientId)
+    this.#replace({ ...item, mayBeStored: false, storedN: stored?.n ?? null })
+    if (stored === undefined) return false
+    await this.tools.outbox.remove(item.clientId)
+    await catchUp()
+    return true
+  }
+
+  async #deliver(item: SendingItem, sealed: InFlight): Promise<void> {
+    const { ask, conversation } = this.tools
+    const { envelope, epoch } = sealed
+    const { clientId } = item
+    const { n, storedAt } = await ask({ type: 'envelope.send', conversation, clientId, epoch, envelope })
+    this.#writer = sealed.writer
+    this.#inFlight = null
+    this.#replace({ ...item, storedN: n })
+    await this.tools.outbox.remove(clientId)
+    await this.tools.onStored({ clientId, envelope, n, storedAt })
+  }
+
+  async #refused(item: SendingItem, refusal: Refused): Promise<void> {
+    const next = afterRefusal(refusal.code, refusal.message, refusal.retryAfter)
+    switch (next.kind) {
+      case 'seal_again': {
+        this.#inFlight = null
+        this.#writer = newWriter(this.tools.random)
+        if (this.#count(this.#rounds, item) > ROUNDS) {
+          await this.#fail(item, 'The server keeps refusing this message.')
+          return
+        }
+        this.#replace({ ...item, mayBeStored: next.lookUp })
+        if (next.epochs) await this.tools.fetchEpochs()
+        return
+      }
+      case 'wait':
+        this.#pauseFor(next.seconds, next.because)
+        return
+      case 'failed':
+        this.#inFlight = null
+        await this.#fail(item, next.reason)
+        return
+      case 'halt':
+        this.#inFlight = null
+        this.tools.onHalt(next.reason)
+    }
+  }
+
+  async #lost(item: SendingItem, lost: ConnectionLost): Promise<void> {
+    if (CLOSED_FAILING.includes(lost.closeCode) && this.#count(this.#strikes, item) >= STRIKES) {
+      this.#inFlight = null
+      await this.#fail(item, 'The server could not take this message.')
+    }
+    throw lost
+  }
+
+  #count(counts: Map<string, number>, item: SendingItem): number {
+    const count = (counts.get(item.clientId) ?? 0) + 1
+    counts.set(item.clientId, count)
+    return count
+  }
+
+  #pauseFor(seconds: number, because: Pause['because']): void {
+    const delayMs = Math.max(1, seconds) * 1000
+    this.#pause = { until: this.tools.clock.now() + delayMs, because }
+    this.tools.onChange()
+    this.tools.clock.after(delayMs, () => {
+      this.#pause = null
+      this.tools.onChange()
+      this.wake()
+    })
+  }
+
+  async #fail(item: SendingItem, reason: string): Promise<void> {
+    await this.tools.outbox.markFailed(item, reason)
+    this.#replace({ ...item, failure: reason })
+  }
+
+  #replace(item: SendingItem): void {
+    this.#show(this.#items.map((one) => (one.clientId === item.clientId ? item : one)))
+  }
+
+  #show(items: readonly SendingItem[]): void {
+    this.#items = items
+    this.tools.onChange()
+  }
+}

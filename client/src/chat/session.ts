@@ -1,0 +1,319 @@
+/** The chat of one tab: its connection, the list of conversations, the vault and the outbox, put together. */
+import { type Api, ApiRefused, ApiUnreachable } from '../net/api'
+import type { Clock } from '../net/clock'
+import {
+  Connection,
+  type ConnectionState,
+  ConnectionLost,
+  type Push,
+  Refused,
+  type SocketLike,
+} from '../net/socket'
+import type { AccountRecord, Database } from '../store/database'
+import type { Random } from '../wire/bytes'
+import type { Row, Summary } from '../wire/frames'
+import { type AlarmCode, alarmCodeOf } from './alarms'
+import { Conversation } from './conversation'
+import { Drafts } from './drafts'
+import { type Locks, Outbox, type Outgoing } from './outbox'
+import { DeviceMissing, OwnChain } from './people'
+import type { Entry } from './timeline'
+import { VaultKeeper } from './vault_keeper'
+
+/** So many conversations are fetched and checked without being looked at, so that the list can show their last lines. */
+const OPEN_AHEAD = 20
+const LIST_PAGES = 50
+const TRY_AGAIN_MS = 5_000
+
+export interface SessionTools {
+  readonly account: AccountRecord
+  readonly database: Database
+  readonly api: Api
+  readonly connect: () => SocketLike
+  readonly clock: Clock
+  readonly random: Random
+  /** From 0 up to, not including, 1. */
+  readonly jitter: () => number
+  readonly locks: Locks
+  readonly isOnline: () => boolean
+}
+
+/** Why the page cannot go on by itself. */
+export type Trouble =
+  | { readonly kind: 'signed_out' }
+  /** The browser has lost its keys, or they are no longer on the key chain. */
+  | { readonly kind: 'keys_missing' }
+  | { readonly kind: 'alarm'; readonly code: AlarmCode }
+  | { readonly kind: 'bug' }
+
+export interface Arrival {
+  readonly conversation: Conversation
+  readonly entries: readonly Entry[]
+}
+
+export class ChatSession {
+  readonly connection: Connection
+  readonly drafts: Drafts
+  readonly #vault: VaultKeeper
+  readonly #own: OwnChain
+  readonly #outbox: Outbox
+  readonly #conversations = new Map<string, Conversation>()
+  readonly #listeners = new Set<() => void>()
+  readonly #arrivalListeners = new Set<(arrival: Arrival) => void>()
+  #unrouted: readonly Outgoing[] = []
+  #selected: string | null = null
+  #requests = 0
+  #listed = false
+  #trouble: Trouble | null = null
+  #notified = false
+
+  constructor(private readonly tools: SessionTools) {
+    const { account, database, api, clock, random, locks } = tools
+    const { vaultKey, localKey, name } = account.browser
+    const onProblem = (error: unknown): void => {
+      this.#problem(error)
+    }
+    this.connection = new Connection({
+      connect: tools.connect,
+      clock,
+      random: tools.jitter,
+      isOnline: tools.isOnline,
+      onState: (state) => {
+        this.#connectionMoved(state)
+      },
+      onPush: (frame) => {
+        this.#push(frame)
+      },
+    })
+    this.#vault = new VaultKeeper({ api, clock, random, vaultKey, name, onProblem })
+    const { ask } = this.connection
+    this.#own = new OwnChain({ ask, keys: account.browser, vault: this.#vault, database })
+    this.#outbox = new Outbox({ database, localKey, locks, clock, random })
+    this.drafts = new Drafts({ database, localKey, clock, random })
+  }
+
+  get ownName(): string {
+    return this.tools.account.username
+  }
+  get requests(): number {
+    return this.#requests
+  }
+  get trouble(): Trouble | null {
+    return this.#trouble
+  }
+  /** Whether the list has come from the server at least once. */
+  get isListed(): boolean {
+    return this.#listed
+  }
+  get selected(): Conversation | null {
+    return this.#selected === null ? null : (this.#conversations.get(this.#selected) ?? null)
+  }
+  get selectedId(): string | null {
+    return this.#selected
+  }
+  /** The newest activity first. */
+  get conversations(): readonly Conversation[] {
+    return [...this.#conversations.values()].sort((a, b) => b.summary.activeAt - a.summary.activeAt)
+  }
+
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** Rows that came by themselves while the page was open. */
+  onArrival(listener: (arrival: Arrival) => void): () => void {
+    this.#arrivalListeners.add(listener)
+    return () => this.#arrivalListeners.delete(listener)
+  }
+
+  async start(selected: string | null): Promise<void> {
+    this.#selected = selected
+    try {
+      await this.drafts.load()
+      this.connection.start()
+      await this.#outbox.open((items) => {
+        this.#unrouted = [...this.#unrouted, ...items]
+        this.#route()
+      })
+    } catch (error) {
+      this.#problem(error)
+    }
+  }
+
+  /** The page is left, or at least not looked at: what is only in memory goes where it is safe. */
+  async keep(): Promise<void> {
+    await Promise.all([this.drafts.flush(), this.#vault.flush()]).catch((error: unknown) => {
+      this.#problem(error)
+    })
+  }
+
+  stop(): void {
+    this.connection.stop()
+    this.#outbox.close()
+  }
+
+  select(id: string | null): void {
+    this.#selected = id
+    void this.selected?.open()
+    this.#changed()
+  }
+
+  #changed(): void {
+    if (this.#notified) return
+    this.#notified = true
+    queueMicrotask(() => {
+      this.#notified = false
+      for (const listener of this.#listeners) listener()
+    })
+  }
+
+  #problem(error: unknown): void {
+    if (error instanceof ConnectionLost || error instanceof ApiUnreachable) return
+    this.#trouble = this.#troubleOf(error)
+    if (this.#trouble.kind === 'bug') console.error(error)
+    if (this.#trouble.kind !== 'alarm' && this.#trouble.kind !== 'bug') this.stop()
+    this.#changed()
+  }
+
+  #troubleOf(error: unknown): Trouble {
+    const code = alarmCodeOf(error)
+    if (code !== null) return { kind: 'alarm', code }
+    if (error instanceof DeviceMissing) return { kind: 'keys_missing' }
+    // The database was closed under this tab: another one signed out, or the browser cleared its storage.
+    if (error instanceof DOMException && error.name === 'InvalidStateError') return { kind: 'keys_missing' }
+    if (error instanceof ApiRefused && (error.status === 401 || error.status === 403))
+      return { kind: 'signed_out' }
+    return { kind: 'bug' }
+  }
+
+  #connectionMoved(state: ConnectionState): void {
+    if (state.kind === 'signed_out') this.#trouble = { kind: 'signed_out' }
+    this.#changed()
+  }
+
+  #push(frame: Push): void {
+    switch (frame.type) {
+      case 'welcome':
+        this.#requests = frame.requests
+        void this.#connected()
+        break
+      case 'envelope.new':
+        this.#row(frame.conversation, frame.row)
+        break
+      case 'head.new':
+        this.#conversations.get(frame.conversation)?.onHead(frame.side, frame.head)
+        break
+      case 'epoch.new':
+        this.#conversations.get(frame.conversation)?.onEpoch(frame.record)
+        break
+      case 'presence':
+        this.#conversations.get(frame.conversation)?.onPresence(frame.online)
+        break
+      case 'conversation.changed':
+        this.#update(frame.summary)
+        break
+      case 'requests':
+        this.#requests = frame.count
+        break
+      case 'keys.changed':
+        this.#keysChanged(frame.conversation)
+        break
+      case 'refused':
+        // Without a `ref` it answers nothing that anybody waits for.
+        break
+    }
+    this.#changed()
+  }
+
+  #row(id: string, row: Row): void {
+    const conversation = this.#conversations.get(id)
+    if (conversation === undefined) void this.#connected()
+    else {
+      conversation.onRow(row)
+      void conversation.open()
+    }
+  }
+
+  #keysChanged(id: string | null): void {
+    if (id !== null) this.#conversations.get(id)?.onKeysChanged()
+    else {
+      const [any] = this.#conversations.keys()
+      if (any === undefined) return
+      this.#own.refresh(any).catch((error: unknown) => {
+        this.#problem(error)
+      })
+    }
+  }
+
+  /** A new connection: the vault, the list, and then whatever was missed in each conversation. */
+  async #connected(): Promise<void> {
+    try {
+      if (!this.#vault.isLoaded) await this.#vault.load()
+      for (const summary of await this.#list()) this.#update(summary)
+      this.#listed = true
+      this.#changed()
+      this.#route()
+      await this.selected?.open()
+      for (const conversation of this.conversations.slice(0, OPEN_AHEAD)) await conversation.open()
+    } catch (error) {
+      if (error instanceof ApiUnreachable || error instanceof Refused) {
+        this.tools.clock.after(TRY_AGAIN_MS, () => {
+          if (this.connection.state.kind === 'open') void this.#connected()
+        })
+      } else this.#problem(error)
+    }
+  }
+
+  async #list(): Promise<Summary[]> {
+    const items: Summary[] = []
+    for (let page = 1; page <= LIST_PAGES; page += 1) {
+      const before = items.at(-1)?.conversation ?? null
+      const answer = await this.connection.ask({ type: 'conversations.list', before })
+      items.push(...answer.items)
+      if (!answer.more || answer.items.length === 0) break
+    }
+    return items
+  }
+
+  #update(summary: Summary): void {
+    const known = this.#conversations.get(summary.conversation)
+    if (known !== undefined) {
+      known.onSummary(summary)
+      return
+    }
+    const { clock, random, account, database } = this.tools
+    const conversation = new Conversation(summary, {
+      ask: this.connection.ask,
+      isConnected: () => this.connection.state.kind === 'open',
+      clock,
+      random,
+      keys: account.browser,
+      database,
+      vault: this.#vault,
+      own: this.#own,
+      outbox: this.#outbox,
+      onChange: () => {
+        this.#changed()
+      },
+      onArrived: (entries, pushed) => {
+        if (pushed) for (const listener of this.#arrivalListeners) listener({ conversation, entries })
+      },
+      onProblem: (error) => {
+        this.#problem(error)
+      },
+    })
+    this.#conversations.set(summary.conversation, conversation)
+  }
+
+  /** Hands messages that an earlier page left to their conversations, once these are known. */
+  #route(): void {
+    const known = this.#unrouted.filter(({ conversation }) => this.#conversations.has(conversation))
+    this.#unrouted = this.#unrouted.filter((item) => !known.includes(item))
+    for (const item of known) {
+      const conversation = this.#conversations.get(item.conversation)
+      conversation?.sender.adopt([item])
+      void conversation?.open()
+    }
+  }
+}
