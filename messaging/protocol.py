@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 from uuid import UUID
 
 from django.conf import settings
@@ -18,28 +16,20 @@ from pydantic import (
     TypeAdapter,
 )
 
+from accounts.wire import decode_base64url, encode_base64url
 from messaging.errors import MalformedFrame
+from securechat.errors import DomainError
 
 UUID_CHARACTERS = 36
 
 
-def bytes_from_base64url(text: object) -> bytes:
-    """Canonical base64url without padding; the one other form that is taken is bytes, from our own code."""
+def _bytes_from_base64url(text: object) -> bytes:
+    """Bytes pass as they are: a frame of ours is made of them."""
     if isinstance(text, bytes):
         return text
     if not isinstance(text, str):
         raise ValueError("not a string")
-    try:
-        raw = base64.urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4))
-    except (UnicodeEncodeError, binascii.Error):
-        raise ValueError("not base64url") from None
-    if base64url_from_bytes(raw) != text:
-        raise ValueError("not canonical")
-    return raw
-
-
-def base64url_from_bytes(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
+    return decode_base64url(text)
 
 
 def base64url_length(size: int) -> int:
@@ -80,7 +70,7 @@ def _rows(limit: int) -> int:
 
 
 Bytes: TypeAlias = Annotated[
-    bytes, PlainValidator(bytes_from_base64url), PlainSerializer(base64url_from_bytes, when_used="json")
+    bytes, PlainValidator(_bytes_from_base64url), PlainSerializer(encode_base64url, when_used="json")
 ]
 EnvelopeBytes: TypeAlias = Annotated[Bytes, _at_most("MAX_ENVELOPE_BYTES")]
 RecordBytes: TypeAlias = Annotated[Bytes, _at_most("MAX_EPOCH_RECORD_BYTES")]
@@ -395,4 +385,13 @@ class _WithRef(BaseModel):
     ref: Ref
 
 
-_ref: TypeAdapter[Any] = TypeAdapter(_WithRef)
+_ref: TypeAdapter[_WithRef] = TypeAdapter(_WithRef)
+
+
+def encoded_bytes(item: Row | Summary) -> int:
+    """How much of a frame it takes, with the comma after it."""
+    return len(item.model_dump_json().encode()) + 1
+
+
+def refusal(error: DomainError, ref: int | None) -> Refused:
+    return Refused(ref=ref, code=error.code, message=str(error), retry_after=error.retry_after_seconds)

@@ -5,31 +5,21 @@ It learns where an object belongs, never what it says, and checks no signature: 
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TypeAlias
 from uuid import UUID
 
 import cbor2
 
+from accounts.wire import HASH_BYTES, LARGEST_INTEGER, SIGNATURE_BYTES, VERSION, H
 from messaging.errors import MalformedFrame
 
-HASH_BYTES = 32
 ID_BYTES = 16
 NONCE_BYTES = 12
-SIGNATURE_BYTES = 64
 SEALED_BYTES = 1120 + 32 + 16  # An X-Wing encapsulation, an epoch secret and a tag.
-LARGEST_INTEGER = 2**53
-VERSION = 1
 SUITE = 2
-NO_HASH = bytes(HASH_BYTES)
 
 Item: TypeAlias = "int | bytes | list[Item]"
-
-
-def H(what: str, *parts: bytes) -> bytes:
-    """SHA-256 under the protocol's label for ``what``."""
-    return hashlib.sha256(b"securechat/v1/" + what.encode("ascii") + b"\0" + b"".join(parts)).digest()
 
 
 def envelope_hash(envelope: bytes) -> bytes:

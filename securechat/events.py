@@ -83,10 +83,9 @@ class HeadStored:
 
 @dataclass(frozen=True)
 class PresenceChanged:
-    """This person's first connection came or the last one went."""
+    """This person's first connection came or the last one went; Redis knows which, also when two rings overtake."""
 
     user_id: int
-    online: bool
     kind: Literal["presence"] = "presence"
 
 
@@ -116,25 +115,25 @@ _listeners: list[Listener] = []
 def publish(event: Event) -> None:
     """Call it from ``transaction.on_commit``. Never raises because Redis is away."""
     hear(event)
-    if _redis.may_be_tried():
+    if redis_state.may_be_tried():
         try:
             client().publish(CHANNEL, encode(event))
         except redis.RedisError as error:
-            _redis.failed(error)
+            redis_state.failed(error)
         else:
-            _redis.answered()
+            redis_state.answered()
 
 
 async def apublish(event: Event) -> None:
     """``publish`` for what runs in the event loop."""
     hear(event)
-    if _redis.may_be_tried():
+    if redis_state.may_be_tried():
         try:
             await async_client().publish(CHANNEL, encode(event))
         except redis.RedisError as error:
-            _redis.failed(error)
+            redis_state.failed(error)
         else:
-            _redis.answered()
+            redis_state.answered()
 
 
 def encode(event: Event) -> bytes:
@@ -162,7 +161,7 @@ def listen(listener: Listener) -> Callable[[], None]:
     return lambda: _listeners.remove(listener)
 
 
-class _RedisState:
+class RedisState:
     """Spares each event the wait for a Redis that did not answer a moment ago, and the log the repetition."""
 
     def __init__(self) -> None:
@@ -175,15 +174,16 @@ class _RedisState:
     def failed(self, error: Exception) -> None:
         if not self._away:
             logger.warning(
-                "Redis is away (%s): other processes do not hear of changes.", type(error).__name__
+                "Redis is away (%s): who is online is unknown, and processes do not hear of each other.",
+                type(error).__name__,
             )
         self._away = True
         self._try_again_at = time.monotonic() + _PAUSE_SECONDS
 
     def answered(self) -> None:
         if self._away:
-            logger.warning("Redis is back: other processes hear of changes again.")
+            logger.warning("Redis is back.")
         self._away = False
 
 
-_redis = _RedisState()
+redis_state = RedisState()

@@ -1,0 +1,230 @@
+"""The socket: takes frames in order, asks the hub or a service, and turns refusals into frames.
+
+A plain receive loop: Channels' dispatch would visit the database before each message, and its JSON consumer drops the socket
+when it meets something else than JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any, TypeAlias, assert_never
+from uuid import UUID
+
+from django.conf import settings
+from django.db import DatabaseError
+
+from accounts.services import key_chain
+from messaging import protocol
+from messaging.connection import CloseCode, Connection, Send
+from messaging.errors import MalformedFrame, UnknownDevice
+from messaging.hub import Hub, current_hub
+from messaging.services import chains, conversations, epochs, heads, history
+from messaging.services.conversations import Membership
+from messaging.services.delivery import Submission
+from messaging.wire import EnvelopeHeader, parse_envelope
+from messaging.writer import Waiting
+from securechat import events
+from securechat.errors import DomainError, Unavailable
+from securechat.ratelimit import LocalBuckets
+
+Receive: TypeAlias = Callable[[], Awaitable[dict[str, Any]]]
+
+
+async def chat_socket(scope: Any, receive: Receive, send: Send) -> None:
+    """The ASGI application of one socket."""
+    if (await receive())["type"] != "websocket.connect":
+        return
+    await send({"type": "websocket.accept"})
+    user, session = scope["user"], scope["session"]
+    if not (user.is_authenticated and user.is_active and session.session_key):
+        await _refuse_socket(receive, send, CloseCode.SIGNED_OUT)
+        return
+    hub = current_hub()
+    connection = Connection(user, session.session_key, send)
+    if not hub.add(connection):
+        await _refuse_socket(receive, send, CloseCode.TOO_MANY)
+        return
+    sending = asyncio.create_task(connection.run())
+    try:
+        await _Socket(hub, connection).run(receive)
+    finally:
+        sending.cancel()
+        await hub.remove(connection)
+
+
+async def _refuse_socket(receive: Receive, send: Send, code: CloseCode) -> None:
+    await send({"type": "websocket.close", "code": int(code)})
+    while (await receive())["type"] != "websocket.disconnect":
+        pass
+
+
+class _Socket:
+    def __init__(self, hub: Hub, connection: Connection) -> None:
+        self._hub = hub
+        self._connection = connection
+        self._frames_taken = LocalBuckets()
+
+    async def run(self, receive: Receive) -> None:
+        await self._introduce()
+        while (message := await receive())["type"] != "websocket.disconnect":
+            if self._connection.is_closing:
+                continue
+            await self._take(message.get("text"))
+
+    async def _introduce(self) -> None:
+        try:
+            await self._hub.introduce(self._connection)
+        except DatabaseError:
+            self._connection.close(CloseCode.RESTART)
+
+    async def _take(self, text: str | None) -> None:
+        if self._is_flooding():
+            self._connection.close(CloseCode.TOO_MANY)
+        elif text is not None and len(text.encode()) > settings.MAX_FRAME_BYTES:
+            self._connection.close(CloseCode.TOO_LARGE)
+        else:
+            await self._answer(text)
+
+    def _is_flooding(self) -> bool:
+        window = timedelta(seconds=settings.FRAME_BURST / settings.FRAMES_PER_SECOND)
+        return self._frames_taken.take("frames", limit=settings.FRAME_BURST, window=window) > 0
+
+    async def _answer(self, text: str | None) -> None:
+        try:
+            frame = protocol.decode_client_frame(text)
+        except MalformedFrame as refusal:
+            self._connection.send(protocol.refusal(refusal, protocol.ref_of(text)))
+            return
+        try:
+            await self._handle(frame)
+        except DomainError as refusal:
+            self._connection.send(protocol.refusal(refusal, frame.ref))
+        except DatabaseError:
+            self._connection.send(protocol.refusal(Unavailable(), frame.ref))
+
+    async def _handle(self, frame: protocol.ClientFrame) -> None:
+        match frame:
+            case protocol.SendEnvelope():
+                await self._send_envelope(frame)
+            case protocol.ListConversations():
+                await self._list_conversations(frame)
+            case protocol.GetHistory():
+                await self._get_history(frame)
+            case protocol.LookUpEnvelopes():
+                await self._look_up_envelopes(frame)
+            case protocol.GetEpochs():
+                await self._get_epochs(frame)
+            case protocol.AppendEpoch():
+                await self._append_epoch(frame)
+            case protocol.GetChain():
+                await self._get_chain(frame)
+            case protocol.SetHead():
+                await self._set_head(frame)
+            case protocol.Ping():
+                self._connection.send(protocol.Pong(ref=frame.ref))
+            case _:
+                assert_never(frame)
+
+    async def _send_envelope(self, frame: protocol.SendEnvelope) -> None:
+        self._hub.count_envelope(self._connection.user_id)
+        membership = await self._membership(frame.conversation)
+        header = parse_envelope(frame.envelope)
+        if (header.conversation, header.client_id, header.epoch) != (
+            frame.conversation,
+            frame.client_id,
+            frame.epoch,
+        ):
+            raise MalformedFrame
+        await self._check_device(header)
+        submission = Submission(side=membership.side, header=header, envelope=frame.envelope)
+        await self._hub.submit(Waiting(submission, frame.ref, self._connection))
+
+    async def _list_conversations(self, frame: protocol.ListConversations) -> None:
+        items, more = await self._hub.read(
+            conversations.page_of_summaries, self._connection.user, frame.before
+        )
+        self._connection.send(protocol.Conversations(ref=frame.ref, items=tuple(items), more=more))
+
+    async def _get_history(self, frame: protocol.GetHistory) -> None:
+        membership = await self._membership(frame.conversation)
+        page = await self._hub.read(history.page, membership, frame.direction, frame.n, frame.limit)
+        self._connection.send(
+            protocol.History(
+                ref=frame.ref,
+                conversation=frame.conversation,
+                rows=page.rows,
+                before_hash=page.before_hash,
+                last_n=page.last_n,
+                more=page.more,
+            )
+        )
+
+    async def _look_up_envelopes(self, frame: protocol.LookUpEnvelopes) -> None:
+        membership = await self._membership(frame.conversation)
+        items = await self._hub.read(history.found, membership, frame.client_ids)
+        self._connection.send(
+            protocol.EnvelopesFound(ref=frame.ref, conversation=frame.conversation, items=items)
+        )
+
+    async def _get_epochs(self, frame: protocol.GetEpochs) -> None:
+        membership = await self._membership(frame.conversation)
+        records, more = await self._hub.read(epochs.records_after, membership, frame.after)
+        self._connection.send(
+            protocol.Epochs(ref=frame.ref, conversation=frame.conversation, records=tuple(records), more=more)
+        )
+
+    async def _append_epoch(self, frame: protocol.AppendEpoch) -> None:
+        membership = await self._membership(frame.conversation)
+        conversation, epoch = frame.conversation, frame.epoch
+        await self._hub.read(epochs.append, self._connection.user, membership, epoch, frame.record)
+        self._connection.send(protocol.EpochAppended(ref=frame.ref, conversation=conversation, epoch=epoch))
+        self._hub.tell(
+            conversation,
+            protocol.EpochNew(conversation=conversation, epoch=epoch, record=frame.record),
+            but=self._connection,
+            ring=events.EpochAppended(conversation, epoch),
+        )
+
+    async def _get_chain(self, frame: protocol.GetChain) -> None:
+        membership = await self._membership(frame.conversation)
+        entries, more = await self._hub.read(
+            chains.entries_after, self._connection.user, membership, frame.whose, frame.after
+        )
+        self._connection.send(
+            protocol.Chain(
+                ref=frame.ref,
+                conversation=frame.conversation,
+                whose=frame.whose,
+                entries=tuple(entries),
+                more=more,
+            )
+        )
+
+    async def _set_head(self, frame: protocol.SetHead) -> None:
+        membership = await self._membership(frame.conversation)
+        is_news = await self._hub.read(heads.store, self._connection.user, membership, frame.head)
+        self._connection.send(protocol.HeadStored(ref=frame.ref, conversation=frame.conversation))
+        if is_news:
+            self._hub.tell(
+                frame.conversation,
+                protocol.HeadNew(conversation=frame.conversation, side=membership.side, head=frame.head),
+                but=self._connection,
+                ring=events.HeadStored(frame.conversation, membership.side),
+            )
+
+    async def _membership(self, conversation: UUID) -> Membership:
+        """From what the connection knows; asks the database only about what it does not. Raises ``ConversationNotFound``."""
+        known = self._connection.memberships.get(conversation)
+        if known is None:
+            known = await self._hub.read(conversations.membership_of, self._connection.user, conversation)
+            self._hub.adopt(self._connection.user_id, known)
+        return known
+
+    async def _check_device(self, header: EnvelopeHeader) -> None:
+        """Devices are only ever added to a chain, so what is known stays true."""
+        if header.device not in self._connection.devices:
+            self._connection.devices = await self._hub.read(key_chain.device_ids, self._connection.user)
+            if header.device not in self._connection.devices:
+                raise UnknownDevice

@@ -1,0 +1,57 @@
+"""Hearing what other processes ring, through Redis, for as long as the process lives and whether or not Redis does."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import TypeAlias
+
+import redis
+from django.utils import timezone
+from redis.asyncio.client import PubSub
+
+from securechat import events
+from securechat.redis import async_client
+
+Heard: TypeAlias = Callable[[events.Event], None]
+CameBack: TypeAlias = Callable[[datetime], None]
+
+_QUIET_SECONDS = 5.0
+_DEAD_SECONDS = 15.0
+_TRY_AGAIN_SECONDS = 1.0
+
+
+async def listen(heard: Heard, came_back: CameBack) -> None:
+    """Never ends. ``came_back`` is called after each time in which rings may have been missed, with its beginning."""
+    deaf_since: datetime | None = None
+    while True:
+        pubsub = async_client().pubsub()
+        try:
+            await pubsub.subscribe(events.CHANNEL)
+            events.redis_state.answered()
+            if deaf_since is not None:
+                came_back(deaf_since)
+            deaf_since = None
+            await _hear(pubsub, heard)
+        except (redis.RedisError, OSError) as error:
+            events.redis_state.failed(error)
+            deaf_since = deaf_since or timezone.now() - timedelta(seconds=_DEAD_SECONDS)
+            await asyncio.sleep(_TRY_AGAIN_SECONDS)
+        finally:
+            await pubsub.aclose()  # type: ignore[no-untyped-call]
+
+
+async def _hear(pubsub: PubSub, heard: Heard) -> None:
+    """Asks a quiet Redis whether it is still there: a connection can be dead without either side knowing."""
+    heard_at = time.monotonic()
+    while time.monotonic() - heard_at < _DEAD_SECONDS:
+        message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=_QUIET_SECONDS)
+        if message is None:
+            await pubsub.ping()
+            continue
+        heard_at = time.monotonic()
+        if message["type"] == "message" and (event := events.decode(message["data"])) is not None:
+            heard(event)
+    raise redis.ConnectionError("Redis does not answer.")

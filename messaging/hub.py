@@ -1,0 +1,409 @@
+"""The sockets of this process: who may hear of what, and how they are told.
+
+What this process stored goes to its own sockets directly. Other processes ring (``securechat.events``), and what they mean
+is then read from the database. The message path needs no Redis: without it, people on one process go on talking.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import TypeAlias, TypeVar
+from uuid import UUID
+from weakref import WeakKeyDictionary
+
+from django.conf import settings
+from django.db import DatabaseError
+from django.utils import timezone
+
+from messaging import doorbell, news, protocol, sessions
+from messaging.connection import CloseCode, Connection
+from messaging.errors import ConversationNotFound
+from messaging.services import epochs, heads
+from messaging.services.conversations import Membership, milliseconds
+from messaging.services.delivery import Outcome, Stored
+from messaging.threads import DatabaseThreads
+from messaging.watch import PresenceWatch
+from messaging.writer import Waiting, Writer
+from securechat import events
+from securechat.errors import DomainError, TooFast
+from securechat.ratelimit import LocalBuckets
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+Note: TypeAlias = "events.Event | datetime"  # A moment: since then, rings may have been missed.
+
+_hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
+
+
+def current_hub() -> Hub:
+    """The hub of the running event loop; its work begins with the first call."""
+    loop = asyncio.get_running_loop()
+    if loop not in _hubs:
+        _hubs[loop] = Hub(loop)
+    return _hubs[loop]
+
+
+async def shut_down() -> None:
+    """Stores what waits and closes this loop's sockets with 1012. Without a hub it does nothing."""
+    hub = _hubs.pop(asyncio.get_running_loop(), None)
+    if hub is not None:
+        await hub.close()
+
+
+class Hub:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._of_user: defaultdict[int, set[Connection]] = defaultdict(set)
+        self._of_conversation: defaultdict[UUID, set[Connection]] = defaultdict(set)
+        self._watchers: defaultdict[int, set[Connection]] = defaultdict(set)
+        self._readers = DatabaseThreads(settings.CHAT_DATABASE_THREADS, "chat")
+        self._writer = Writer(self._deliver)
+        self._presence = PresenceWatch(self._tell_presence)
+        self._envelopes_sent = LocalBuckets()
+        self._notes: asyncio.Queue[Note] = asyncio.Queue(settings.HUB_QUEUE_EVENTS)
+        self._rings: list[events.Event] = []
+        self._something_to_ring = asyncio.Event()
+        self._stop_hearing = events.listen(self._hear_own)
+        work = (
+            self._writer.run,
+            self._read_notes,
+            self._listen,
+            self._ring,
+            self._keep_presence,
+            self._keep_sessions,
+        )
+        self._tasks = [loop.create_task(task()) for task in work]
+
+    # Sockets
+
+    def add(self, connection: Connection) -> bool:
+        """False where this person has too many already."""
+        own = self._of_user[connection.user_id]
+        if len(own) >= settings.MAX_SOCKETS_PER_USER:
+            return False
+        own.add(connection)
+        return True
+
+    async def introduce(self, connection: Connection) -> None:
+        """Learns what the connection may see and says welcome; from then on it misses nothing."""
+        connection.missed_an_event = True
+        while connection.missed_an_event:
+            connection.missed_an_event = False
+            introduction = await self.read(news.introduction, connection.user)
+            await self._presence.renew([connection.presence_key])
+            await self._presence.look_at(
+                {m.peer_id for m in introduction.memberships.values() if m.open and m.peer_id}
+            )
+        for membership in introduction.memberships.values():
+            self._adopt(connection, membership)
+        connection.is_ready = True
+        connection.send(
+            protocol.Welcome(
+                name=connection.user.get_username(),
+                server_time=milliseconds(timezone.now()),
+                requests=introduction.requests,
+                presence=tuple(self._presence_items(connection)),
+            )
+        )
+
+    async def remove(self, connection: Connection) -> None:
+        _discard(self._of_user, connection.user_id, connection)
+        for membership in connection.memberships.values():
+            _discard(self._of_conversation, membership.conversation, connection)
+            if membership.peer_id is not None:
+                _discard(self._watchers, membership.peer_id, connection)
+        await self._presence.leave(connection.presence_key)
+
+    def adopt(self, user_id: int, membership: Membership) -> None:
+        """What was just read about one conversation of this person holds for all their sockets here."""
+        for connection in self._ready(user_id):
+            self._adopt(connection, membership)
+
+    def _adopt(self, connection: Connection, membership: Membership) -> None:
+        connection.learn(membership)
+        self._of_conversation[membership.conversation].add(connection)
+        if membership.peer_id is not None:
+            if membership.open:
+                self._watchers[membership.peer_id].add(connection)
+            else:
+                _discard(self._watchers, membership.peer_id, connection)
+
+    def _ready(self, user_id: int) -> list[Connection]:
+        """Who is not ready yet reads everything once more instead."""
+        own = self._of_user.get(user_id, ())
+        for connection in own:
+            connection.missed_an_event = True
+        return [connection for connection in own if connection.is_ready]
+
+    def _everybody(self) -> list[Connection]:
+        return [connection for own in self._of_user.values() for connection in own]
+
+    # What sockets ask for
+
+    async def read(self, function: Callable[..., T], *arguments: object) -> T:
+        """Calls a service in a thread with a database connection."""
+        return await self._readers.run(function, *arguments)
+
+    async def submit(self, waiting: Waiting) -> None:
+        """Joins the next batch; the sender is told after its commit."""
+        await self._writer.submit(waiting)
+
+    def count_envelope(self, user_id: int) -> None:
+        """Raises ``TooFast``. Each process counts for itself: a look into Redis would cost more than an envelope."""
+        window = timedelta(seconds=settings.ENVELOPE_BURST / settings.ENVELOPES_PER_SECOND)
+        wait = self._envelopes_sent.take(str(user_id), limit=settings.ENVELOPE_BURST, window=window)
+        if wait:
+            raise TooFast(retry_after_seconds=-(-wait // 1_000_000))
+
+    def tell(
+        self, conversation: UUID, frame: protocol.ServerFrame, *, but: Connection | None, ring: events.Event
+    ) -> None:
+        """Every socket of both people, here and, by ringing, in other processes."""
+        self._send_to(conversation, frame, but)
+        self._ring_later(ring)
+
+    def _send_to(
+        self, conversation: UUID, frame: protocol.ServerFrame, but: Connection | None = None
+    ) -> None:
+        connections = self._of_conversation.get(conversation)
+        if connections:
+            text = protocol.encode(frame)
+            for connection in tuple(connections):
+                if connection is not but:
+                    connection.send_text(text)
+
+    # What the writer stored
+
+    def _deliver(self, done: Sequence[tuple[Waiting, Outcome]]) -> None:
+        spans: dict[UUID, tuple[int, int]] = {}
+        for waiting, outcome in done:
+            if isinstance(outcome, DomainError):
+                waiting.sender.send(protocol.refusal(outcome, waiting.ref))
+                continue
+            conversation = waiting.submission.header.conversation
+            waiting.sender.send(_stored_frame(waiting, outcome))
+            if outcome.new:
+                spans[conversation] = (spans.get(conversation, (outcome.n, 0))[0], outcome.n)
+                self._send_to(conversation, _new_frame(waiting, outcome), but=waiting.sender)
+        if spans:
+            rows = tuple((conversation, first, last) for conversation, (first, last) in spans.items())
+            self._ring_later(events.EnvelopesStored(rows))
+
+    # Other processes
+
+    def _ring_later(self, event: events.Event) -> None:
+        """Nobody waits for Redis: what could not be rung in time is dropped, and found when people look."""
+        if len(self._rings) < settings.HUB_QUEUE_EVENTS:
+            self._rings.append(event)
+        self._something_to_ring.set()
+
+    async def _ring(self) -> None:
+        while True:
+            await self._something_to_ring.wait()
+            self._something_to_ring.clear()
+            rings, self._rings = self._rings, []
+            for event in rings:
+                await events.apublish(event)
+
+    async def _listen(self) -> None:
+        await doorbell.listen(self._note, self._note)
+
+    def _hear_own(self, event: events.Event) -> None:
+        """In the thread that published it. What this hub rang itself it has already delivered."""
+        if not isinstance(event, events.EnvelopesStored | events.EpochAppended | events.HeadStored):
+            self._loop.call_soon_threadsafe(self._note, event)
+
+    def _note(self, note: Note) -> None:
+        try:
+            self._notes.put_nowait(note)
+        except asyncio.QueueFull:
+            logger.error("More events than this process can follow: one was dropped.")
+
+    async def _read_notes(self) -> None:
+        while True:
+            note = await self._notes.get()
+            try:
+                await self._follow(note)
+            except DatabaseError as error:
+                logger.error("The database did not say what an event means (%s).", type(error).__name__)
+
+    async def _follow(self, note: Note) -> None:
+        match note:
+            case events.SessionsChanged(user_id=user_id):
+                await self._check_sessions(self._of_user.get(user_id, ()))
+            case events.FriendshipChanged(user_ids=user_ids, conversation=conversation):
+                for user_id in user_ids:
+                    await self._friendship_changed(user_id, conversation)
+            case events.RequestsChanged(user_id=user_id):
+                await self._requests_changed(user_id)
+            case events.KeysChanged(user_id=user_id):
+                self._keys_changed(user_id)
+            case events.EnvelopesStored(spans=spans):
+                await self._envelopes_stored(spans)
+            case events.EpochAppended(conversation=conversation, epoch=epoch):
+                await self._epoch_appended(conversation, epoch)
+            case events.HeadStored(conversation=conversation, side=side):
+                await self._head_stored(conversation, side)
+            case events.PresenceChanged(user_id=user_id):
+                if user_id in self._watchers:
+                    await self._presence.look_at([user_id])
+            case datetime():
+                await self._catch_up(note)
+
+    async def _friendship_changed(self, user_id: int, conversation: UUID) -> None:
+        connections = self._ready(user_id)
+        if not connections:
+            return
+        try:
+            membership, summary = await self.read(news.friendship_as_it_is, connections[0].user, conversation)
+        except ConversationNotFound:
+            return
+        for connection in connections:
+            if connection.is_ready:
+                self._adopt(connection, membership)
+                connection.send(protocol.ConversationChanged(summary=summary))
+        if membership.open and membership.peer_id is not None:
+            await self._presence.look_at([membership.peer_id])
+
+    async def _requests_changed(self, user_id: int) -> None:
+        connections = self._ready(user_id)
+        if connections:
+            count = await self.read(news.waiting_requests, connections[0].user)
+            for connection in connections:
+                connection.send(protocol.Requests(count=count))
+
+    def _keys_changed(self, user_id: int) -> None:
+        for connection in self._ready(user_id):
+            connection.send(protocol.KeysChanged(conversation=None))
+        for connection in tuple(self._watchers.get(user_id, ())):
+            for membership in connection.open_with(user_id):
+                connection.send(protocol.KeysChanged(conversation=membership.conversation))
+
+    async def _envelopes_stored(self, spans: Iterable[tuple[UUID, int, int]]) -> None:
+        here = [span for span in spans if span[0] in self._of_conversation]
+        if here:
+            for conversation, row in await self.read(news.rows_in, here):
+                self._send_to(conversation, protocol.EnvelopeNew(conversation=conversation, row=row))
+
+    async def _epoch_appended(self, conversation: UUID, epoch: int) -> None:
+        if conversation in self._of_conversation:
+            record = await self.read(epochs.record_of, conversation, epoch)
+            if record is not None:
+                self._send_to(
+                    conversation, protocol.EpochNew(conversation=conversation, epoch=epoch, record=record)
+                )
+
+    async def _head_stored(self, conversation: UUID, side: int) -> None:
+        if conversation in self._of_conversation:
+            head = await self.read(heads.head_of, conversation, side)
+            if head is not None:
+                self._send_to(
+                    conversation,
+                    protocol.HeadNew(conversation=conversation, side=1 if side else 0, head=head),
+                )
+
+    async def _catch_up(self, since: datetime) -> None:
+        """Rings may have been missed since then. Browsers know rows that they are told of twice."""
+        for user_id in tuple(self._of_user):
+            await self._requests_changed(user_id)
+            for connection in self._ready(user_id)[:1]:
+                now = await self.read(news.introduction, connection.user)
+                for membership in now.memberships.values():
+                    if connection.memberships.get(membership.conversation) != membership:
+                        await self._friendship_changed(user_id, membership.conversation)
+        try:
+            for conversation, row in await self.read(news.rows_since, since, set(self._of_conversation)):
+                self._send_to(conversation, protocol.EnvelopeNew(conversation=conversation, row=row))
+        except news.TooMuchMissed:
+            for connection in self._everybody():
+                connection.close(CloseCode.TOO_SLOW)
+
+    # What goes by the clock
+
+    async def _keep_presence(self) -> None:
+        renew_at = self._loop.time()
+        while True:
+            if self._loop.time() >= renew_at:
+                renew_at = self._loop.time() + settings.PRESENCE_RENEW.total_seconds()
+                await self._presence.renew([c.presence_key for c in self._everybody() if c.is_ready])
+                self._presence.keep_only(self._watchers.keys())
+                await self._presence.look_at(tuple(self._watchers))
+            await asyncio.sleep(settings.PRESENCE_SWEEP.total_seconds())
+            await self._presence.sweep()
+
+    async def _keep_sessions(self) -> None:
+        while True:
+            await asyncio.sleep(settings.SESSION_CHECK.total_seconds())
+            try:
+                await self._check_sessions(self._everybody())
+            except DatabaseError as error:
+                logger.error("The database did not say which sessions stand (%s).", type(error).__name__)
+
+    async def _check_sessions(self, connections: Collection[Connection]) -> None:
+        connections = tuple(connections)
+        if connections:
+            asked = {connection.sign_in for connection in connections}
+            standing = await self.read(sessions.standing_among, asked)
+            for connection in connections:
+                if connection.sign_in not in standing:
+                    connection.close(CloseCode.SIGNED_OUT)
+
+    def _tell_presence(self, user_id: int, online: bool | None) -> None:
+        for connection in tuple(self._watchers.get(user_id, ())):
+            for membership in connection.open_with(user_id):
+                connection.send(protocol.Presence(conversation=membership.conversation, online=online))
+
+    def _presence_items(self, connection: Connection) -> Iterable[protocol.PresenceItem]:
+        for membership in connection.memberships.values():
+            if membership.open and membership.peer_id is not None:
+                online = self._presence.known(membership.peer_id)
+                yield protocol.PresenceItem(conversation=membership.conversation, online=online)
+
+    # The end
+
+    async def close(self) -> None:
+        self._stop_hearing()
+        for connection in self._everybody():
+            connection.close(CloseCode.RESTART)
+        await self._writer.drain()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(self._writer.close(), self._readers.close())
+
+
+def _discard(index: defaultdict[T, set[Connection]], key: T, connection: Connection) -> None:
+    connections = index.get(key)
+    if connections is not None:
+        connections.discard(connection)
+        if not connections:
+            del index[key]
+
+
+def _stored_frame(waiting: Waiting, stored: Stored) -> protocol.EnvelopeStored:
+    header = waiting.submission.header
+    return protocol.EnvelopeStored(
+        ref=waiting.ref,
+        conversation=header.conversation,
+        client_id=header.client_id,
+        n=stored.n,
+        stored_at=milliseconds(stored.stored_at),
+    )
+
+
+def _new_frame(waiting: Waiting, stored: Stored) -> protocol.EnvelopeNew:
+    submission = waiting.submission
+    return protocol.EnvelopeNew(
+        conversation=submission.header.conversation,
+        row=protocol.Row(
+            n=stored.n,
+            side=submission.side,
+            client_id=submission.header.client_id,
+            envelope=submission.envelope,
+            stored_at=milliseconds(stored.stored_at),
+        ),
+    )

@@ -1,0 +1,68 @@
+"""What a ring of the doorbell means, read from the database. Plain functions, called in the hub's threads."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import reduce
+from operator import or_
+from uuid import UUID
+
+from django.db.models import Q
+
+from accounts.models import User
+from friends.models import Friendship
+from messaging.models import Conversation, Envelope
+from messaging.protocol import Row, Summary
+from messaging.services import conversations
+from messaging.services.conversations import Membership, row_of
+
+_CATCH_UP_ROWS = 2_000
+
+
+@dataclass(frozen=True)
+class Introduction:
+    memberships: dict[UUID, Membership]
+    requests: int
+
+
+class TooMuchMissed(Exception):
+    """More than a socket should be told at once: its browser had better ask."""
+
+
+def introduction(user: User) -> Introduction:
+    return Introduction(conversations.memberships_of(user), waiting_requests(user))
+
+
+def waiting_requests(user: User) -> int:
+    return Friendship.objects.received_by(user).count()
+
+
+def friendship_as_it_is(user: User, conversation: UUID) -> tuple[Membership, Summary]:
+    """Raises ``ConversationNotFound``."""
+    return conversations.membership_of(user, conversation), conversations.summary_of(user, conversation)
+
+
+def rows_in(spans: Sequence[tuple[UUID, int, int]]) -> list[tuple[UUID, Row]]:
+    """Everything from the first to the last ``n`` of each conversation."""
+    wanted = (Q(conversation=conversation, n__range=(first, last)) for conversation, first, last in spans)
+    return _rows(Envelope.objects.filter(reduce(or_, wanted)))
+
+
+def rows_since(moment: datetime, among: Collection[UUID]) -> list[tuple[UUID, Row]]:
+    """Raises ``TooMuchMissed``."""
+    active = Conversation.objects.filter(active_at__gte=moment).values_list("pk", flat=True)
+    ids = [conversation for conversation in active if conversation in among]
+    found = Envelope.objects.filter(conversation__in=ids, stored_at__gte=moment)
+    if found.count() > _CATCH_UP_ROWS:
+        raise TooMuchMissed
+    return _rows(found)
+
+
+def _rows(envelopes: Iterable[Envelope]) -> list[tuple[UUID, Row]]:
+    return [(envelope.conversation_id, row_of(envelope)) for envelope in sorted(envelopes, key=_order)]
+
+
+def _order(envelope: Envelope) -> tuple[UUID, int]:
+    return envelope.conversation_id, envelope.n

@@ -1,0 +1,127 @@
+"""Who is online: connections with a time limit in Redis, shared by all processes. A hint for the screen, never a rule.
+
+One sorted set holds every connection by the moment it expires, one hash how many each person has. A process renews its
+connections together; one that died is noticed because they expire. Whoever sweeps an expired connection away (only one
+process can) tells the others. All functions raise ``redis.RedisError`` but ``is_online``, which answers "unknown".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from typing import Any
+
+import redis
+from django.conf import settings
+
+from securechat import events
+from securechat.redis import async_client, client
+
+_KEYS = ("securechat:presence:connections", "securechat:presence:counts")
+_AT_ONCE = 500
+
+_NOW = """
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local edges = {}
+"""
+
+# ARGV: milliseconds to live, then connections. Answers who came online by it.
+_RENEW = (
+    _NOW
+    + """
+for i = 2, #ARGV do
+  if redis.call('ZADD', KEYS[1], now + ARGV[1], ARGV[i]) == 1 then
+    local user = string.match(ARGV[i], '^%d+')
+    if redis.call('HINCRBY', KEYS[2], user, 1) == 1 then table.insert(edges, user) end
+  end
+end
+return edges
+"""
+)
+
+# ARGV: milliseconds of grace, then connections.
+_LEAVE = (
+    _NOW
+    + """
+for i = 2, #ARGV do
+  redis.call('ZADD', KEYS[1], 'XX', 'LT', now + ARGV[1], ARGV[i])
+end
+return edges
+"""
+)
+
+# ARGV: how many at most. Answers who went offline by it.
+_SWEEP = (
+    _NOW
+    + """
+for _, connection in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])) do
+  redis.call('ZREM', KEYS[1], connection)
+  local user = string.match(connection, '^%d+')
+  if redis.call('HINCRBY', KEYS[2], user, -1) <= 0 then
+    redis.call('HDEL', KEYS[2], user)
+    table.insert(edges, user)
+  end
+end
+return edges
+"""
+)
+
+
+def connection_key(user_id: int, connection_id: str) -> str:
+    return f"{user_id}:{connection_id}"
+
+
+async def renew(connections: Sequence[str]) -> list[int]:
+    """Keeps these online for another ``PRESENCE_TTL``, in one pipeline; whose first connection is among them."""
+    return await _run_async(_RENEW, settings.PRESENCE_TTL, connections)
+
+
+async def leave(connections: Sequence[str]) -> None:
+    """They count for ``PRESENCE_GRACE`` more, so that a page that is loaded again does not blink."""
+    await _run_async(_LEAVE, settings.PRESENCE_GRACE, connections)
+
+
+async def sweep() -> list[int]:
+    """Removes what expired; whose last connection was among it. Each is reported to one caller only."""
+    return _ids(await async_client().register_script(_SWEEP)(keys=_KEYS, args=[_AT_ONCE]))
+
+
+async def online_among(user_ids: Sequence[int]) -> dict[int, bool]:
+    if not user_ids:
+        return {}
+    counts = await async_client().hmget(_KEYS[1], [str(user_id) for user_id in user_ids])
+    return {user_id: count is not None for user_id, count in zip(user_ids, counts, strict=True)}
+
+
+def is_online(user_ids: Iterable[int]) -> dict[int, bool | None]:
+    """For pages. Sweeps first, so that it is right also where no process with sockets is left; ``None``: unknown."""
+    asked = list(dict.fromkeys(user_ids))
+    if not asked:
+        return {}
+    try:
+        gone = _ids(client().register_script(_SWEEP)(keys=_KEYS, args=[_AT_ONCE]))
+        counts: list[Any] = client().hmget(_KEYS[1], [str(user_id) for user_id in asked])
+    except redis.RedisError:
+        return dict.fromkeys(asked)
+    for user_id in gone:
+        events.publish(events.PresenceChanged(user_id))
+    return {user_id: count is not None for user_id, count in zip(asked, counts, strict=True)}
+
+
+async def _run_async(script: str, time: timedelta, connections: Sequence[str]) -> list[int]:
+    if not connections:
+        return []
+    milliseconds = time // timedelta(milliseconds=1)
+    async with async_client().pipeline(transaction=False) as pipeline:
+        run = pipeline.register_script(script)
+        for start in range(0, len(connections), _AT_ONCE):
+            await run(
+                keys=_KEYS, args=[milliseconds, *connections[start : start + _AT_ONCE]], client=pipeline
+            )
+        answers = await pipeline.execute()
+    return [user_id for answer in answers for user_id in _ids(answer)]
+
+
+def _ids(answer: Any) -> list[int]:
+    return [int(user_id) for user_id in answer]

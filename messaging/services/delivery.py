@@ -1,0 +1,172 @@
+"""Storing a batch of envelopes: numbered without gaps, each refused or stored for itself, in one transaction."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import reduce
+from operator import or_
+from typing import TypeAlias
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import Q
+
+from accounts.wire import NO_HASH
+from messaging.errors import ClientIdReused, ConversationClosed, ConversationNotFound, StaleEpoch, WriterGap
+from messaging.models import Conversation, Envelope, Side
+from messaging.wire import EnvelopeHeader, envelope_hash, next_log_hash
+from securechat.errors import DomainError
+
+
+@dataclass(frozen=True)
+class Submission:
+    """An envelope whose sender's side and device were checked, and whose header is what its frame said."""
+
+    side: Side
+    header: EnvelopeHeader
+    envelope: bytes
+
+
+@dataclass(frozen=True)
+class Stored:
+    """``new`` is false for one that was stored before and is only answered again."""
+
+    n: int
+    stored_at: datetime
+    new: bool
+
+
+Outcome: TypeAlias = Stored | DomainError
+_ClientKey: TypeAlias = tuple[UUID, int, UUID]
+_WriterKey: TypeAlias = tuple[UUID, bytes, int]
+
+
+@transaction.atomic
+def store(batch: Sequence[Submission], *, now: datetime) -> list[Outcome]:
+    """One outcome for each submission, in their order. Several processes may do this at once.
+
+    The conversations are locked in order of id, so two batches never wait for each other in a circle; SQLite's
+    transaction is the lock there.
+    """
+    ids = sorted({submission.header.conversation for submission in batch})
+    locked = (
+        Conversation.objects.select_for_update(of=("self",))
+        .select_related("friendship")
+        .filter(friendship__public_id__in=ids)
+        .order_by("pk")
+    )
+    numbering = _Numbering({row.pk: row for row in locked}, now)
+    numbering.know(_stored_before(batch))
+    numbering.continue_from(_writer_positions(batch))
+    outcomes = [numbering.take(submission) for submission in batch]
+    Envelope.objects.bulk_create(numbering.rows)
+    Conversation.objects.bulk_update(numbering.grown(), ["last_n", "log_hash", "active_at"])
+    return outcomes
+
+
+@dataclass
+class _Numbering:
+    conversations: dict[UUID, Conversation]
+    now: datetime
+    rows: list[Envelope] = field(default_factory=list)
+    _known: dict[_ClientKey, Envelope] = field(default_factory=dict)
+    _writers: dict[_WriterKey, bytes] = field(default_factory=dict)
+
+    def know(self, rows: Iterable[Envelope]) -> None:
+        self._known = {(row.conversation_id, row.side, row.client_id): row for row in rows}
+
+    def continue_from(self, rows: Iterable[Envelope]) -> None:
+        self._writers = {
+            (row.conversation_id, bytes(row.writer), row.writer_seq): bytes(row.envelope_hash) for row in rows
+        }
+
+    def take(self, submission: Submission) -> Outcome:
+        try:
+            return self._take(submission)
+        except DomainError as refusal:
+            return refusal
+
+    def grown(self) -> list[Conversation]:
+        touched = {row.conversation_id for row in self.rows}
+        return [conversation for key, conversation in self.conversations.items() if key in touched]
+
+    def _take(self, submission: Submission) -> Stored:
+        header = submission.header
+        conversation = self.conversations.get(header.conversation)
+        if conversation is None:
+            raise ConversationNotFound
+        hash_ = envelope_hash(submission.envelope)
+        known = self._known.get((header.conversation, submission.side, header.client_id))
+        if known is not None:
+            if bytes(known.envelope_hash) != hash_:
+                raise ClientIdReused
+            return Stored(known.n, known.stored_at, new=False)
+        self._check(conversation, header)
+        return self._append(conversation, submission, hash_)
+
+    def _check(self, conversation: Conversation, header: EnvelopeHeader) -> None:
+        if not conversation.friendship.is_open:
+            raise ConversationClosed
+        if header.epoch != conversation.epoch:
+            raise StaleEpoch
+        here = (header.conversation, header.writer, header.seq)
+        before = (header.conversation, header.writer, header.seq - 1)
+        expected = NO_HASH if header.seq == 1 else self._writers.get(before)
+        if header.seq < 1 or here in self._writers or expected != header.prev:
+            raise WriterGap
+
+    def _append(self, conversation: Conversation, submission: Submission, hash_: bytes) -> Stored:
+        header = submission.header
+        conversation.last_n += 1
+        conversation.log_hash = next_log_hash(bytes(conversation.log_hash), conversation.last_n, hash_)
+        conversation.active_at = self.now
+        row = Envelope(
+            conversation=conversation,
+            n=conversation.last_n,
+            side=submission.side,
+            client_id=header.client_id,
+            epoch=header.epoch,
+            writer=header.writer,
+            writer_seq=header.seq,
+            envelope=submission.envelope,
+            envelope_hash=hash_,
+            log_hash=conversation.log_hash,
+            stored_at=self.now,
+        )
+        self.rows.append(row)
+        self._known[header.conversation, submission.side, header.client_id] = row
+        self._writers[header.conversation, header.writer, header.seq] = hash_
+        return Stored(row.n, row.stored_at, new=True)
+
+
+def _stored_before(batch: Sequence[Submission]) -> Iterable[Envelope]:
+    client_ids: dict[tuple[UUID, int], set[UUID]] = defaultdict(set)
+    for submission in batch:
+        client_ids[submission.header.conversation, submission.side].add(submission.header.client_id)
+    return Envelope.objects.filter(
+        _any(
+            Q(conversation_id=conversation, side=side, client_id__in=some)
+            for (conversation, side), some in client_ids.items()
+        )
+    ).defer("envelope", "log_hash")
+
+
+def _writer_positions(batch: Sequence[Submission]) -> Iterable[Envelope]:
+    """What is stored at each submission's place in its writer's sequence, and just before it."""
+    places: dict[tuple[UUID, bytes], set[int]] = defaultdict(set)
+    for submission in batch:
+        header = submission.header
+        places[header.conversation, header.writer].update((header.seq - 1, header.seq))
+    return Envelope.objects.filter(
+        _any(
+            Q(conversation_id=conversation, writer=writer, writer_seq__in=some)
+            for (conversation, writer), some in places.items()
+        )
+    ).only("conversation_id", "writer", "writer_seq", "envelope_hash")
+
+
+def _any(conditions: Iterable[Q]) -> Q:
+    return reduce(or_, conditions)

@@ -1,0 +1,49 @@
+"""Signed heads: how far each side's browsers have checked the log."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.db import transaction
+
+from accounts.models import User
+from accounts.services import key_chain
+from messaging.errors import ConversationClosed, MalformedFrame, UnknownDevice
+from messaging.models import Conversation, Head
+from messaging.services.conversations import Membership
+from messaging.wire import parse_head
+
+
+def store(signer: User, membership: Membership, head: bytes) -> bool:
+    """Keeps it if it says more than the one before; false where it does not. Raises what ``messaging.errors`` names."""
+    body = parse_head(head)
+    if body.conversation != membership.conversation:
+        raise MalformedFrame
+    if body.device not in key_chain.device_ids(signer):
+        raise UnknownDevice
+    return _replace(membership, body.n, head)
+
+
+@transaction.atomic
+def _replace(membership: Membership, n: int, head: bytes) -> bool:
+    conversation = (
+        Conversation.objects.select_for_update(of=("self",))
+        .select_related("friendship")
+        .get(friendship__public_id=membership.conversation)
+    )
+    if not conversation.friendship.is_open:
+        raise ConversationClosed
+    if n > conversation.last_n:
+        raise MalformedFrame  # It would stand in the way of every true one that follows.
+    known = Head.objects.filter(conversation=conversation, side=membership.side)
+    if known.filter(n__gte=n).exists():
+        return False
+    Head.objects.update_or_create(
+        conversation=conversation, side=membership.side, defaults={"n": n, "head": head}
+    )
+    return True
+
+
+def head_of(conversation: UUID, side: int) -> bytes | None:
+    row = Head.objects.filter(conversation=conversation, side=side).first()
+    return bytes(row.head) if row else None

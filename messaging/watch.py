@@ -1,0 +1,68 @@
+"""What this process knows of who is online, kept right for the sockets that look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import TypeAlias
+
+import redis
+
+from messaging import presence
+from securechat import events
+
+Tell: TypeAlias = Callable[[int, bool | None], None]
+
+
+class PresenceWatch:
+    """Calls ``tell`` where what is known of somebody changes; ``None`` while Redis is away."""
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+        self._known: dict[int, bool | None] = {}
+
+    def known(self, user_id: int) -> bool | None:
+        return self._known.get(user_id)
+
+    async def renew(self, connections: Sequence[str]) -> None:
+        """Also for a connection that is new."""
+        await self._announce_edges(presence.renew(connections))
+
+    async def sweep(self) -> None:
+        await self._announce_edges(presence.sweep())
+
+    async def leave(self, connection: str) -> None:
+        try:
+            await presence.leave([connection])
+        except redis.RedisError as error:
+            self._lost(error)
+
+    async def look_at(self, user_ids: Collection[int]) -> None:
+        """Asks Redis how these people are and tells what is news; forgets nobody."""
+        try:
+            self._learn(await presence.online_among(list(user_ids)))
+        except redis.RedisError as error:
+            self._learn(dict.fromkeys(user_ids))
+            self._lost(error)
+
+    def keep_only(self, user_ids: Collection[int]) -> None:
+        """Nobody here looks at the others any more."""
+        self._known = {user_id: online for user_id, online in self._known.items() if user_id in user_ids}
+
+    async def _announce_edges(self, act: Awaitable[list[int]]) -> None:
+        try:
+            changed = await act
+        except redis.RedisError as error:
+            self._lost(error)
+            return
+        for user_id in changed:
+            await events.apublish(events.PresenceChanged(user_id))
+
+    def _lost(self, error: redis.RedisError) -> None:
+        events.redis_state.failed(error)
+        self._learn(dict.fromkeys(self._known))
+
+    def _learn(self, states: Mapping[int, bool | None]) -> None:
+        for user_id, online in states.items():
+            if user_id not in self._known or self._known[user_id] != online:
+                self._known[user_id] = online
+                self._tell(user_id, online)
