@@ -1,0 +1,322 @@
+/**
+ * The network of the chat tests: a server in memory that keeps the protocol's promises, and can break them on purpose.
+ *
+ * Only the server is made up: frames are real text, and everything sealed, signed or hashed in them is real.
+ */
+import { envelopeHash, type LogPosition, logNext, logStart } from '../../src/crypto/log'
+import type { SealedVault } from '../../src/wire/api'
+import { decodeVault, encodeVault } from '../../src/wire/api'
+import { type Bytes, equal, fromBase64url, toHex, uuidToBytes } from '../../src/wire/bytes'
+import type { Row, ServerFrame, Summary } from '../../src/wire/frames'
+import { toWire } from '../../src/wire/json'
+import { decodeEnvelope, decodeHead, type Side } from '../../src/wire/objects'
+import { type Api, ApiRefused } from '../../src/net/api'
+import type { SocketLike } from '../../src/net/socket'
+
+export interface StoredConversation {
+  readonly id: string
+  readonly members: readonly [string, string]
+  open: boolean
+  rows: Row[]
+  log: LogPosition[]
+  epochs: Bytes[]
+  heads: [Bytes | null, Bytes | null]
+  writers: Map<string, { seq: number; hash: Bytes }>
+}
+
+interface Person {
+  chain: Bytes[]
+  vault: SealedVault
+}
+
+type Json = Record<string, unknown>
+
+class Socket implements SocketLike {
+  onopen: (() => void) | null = null
+  onmessage: ((event: { readonly data: unknown }) => void) | null = null
+  onclose: ((event: { readonly code: number }) => void) | null = null
+  alive = true
+
+  constructor(
+    readonly name: string,
+    private readonly server: FakeServer,
+  ) {}
+
+  send(text: string): void {
+    if (this.alive) this.server.receive(this, text)
+  }
+
+  close(): void {
+    this.alive = false
+  }
+
+  deliver(frame: ServerFrame): void {
+    const text = JSON.stringify(toWire(frame))
+    setImmediate(() => {
+      if (this.alive) this.onmessage?.({ data: text })
+    })
+  }
+
+  break(code: number): void {
+    if (!this.alive) return
+    this.alive = false
+    setImmediate(() => this.onclose?.({ code }))
+  }
+}
+
+export class FakeServer {
+  readonly people = new Map<string, Person>()
+  readonly conversations = new Map<string, StoredConversation>()
+  readonly sockets = new Set<Socket>()
+  /** Called for each frame before it is carried out, and again after; `break` cuts the connection there. */
+  fault: (when: 'before' | 'after', type: string) => 'pass' | 'break' = () => 'pass'
+  /** What the server makes of what it sends; for a server that lies. */
+  tamper: (frame: ServerFrame, to: string) => ServerFrame = (frame) => frame
+  refuse: (type: string) => { code: string; retryAfter: number | null } | null = () => null
+  now = 1_700_000_000_000
+  #work: Promise<void> = Promise.resolve()
+
+  async befriend(id: string, first: string, second: string): Promise<StoredConversation> {
+    const conversation: StoredConversation = {
+      id,
+      members: [first, second],
+      open: true,
+      rows: [],
+      log: [await logStart(uuidToBytes(id))],
+      epochs: [],
+      heads: [null, null],
+      writers: new Map(),
+    }
+    this.conversations.set(id, conversation)
+    return conversation
+  }
+
+  connect(name: string): SocketLike {
+    const socket = new Socket(name, this)
+    this.sockets.add(socket)
+    this.#send(socket, { type: 'welcome', name, serverTime: this.now, requests: 0, presence: [] })
+    return socket
+  }
+
+  cut(name: string, code = 1006): void {
+    for (const socket of this.sockets) if (socket.name === name) socket.break(code)
+  }
+
+  api(name: string): Api {
+    return {
+      useCsrfToken: () => undefined,
+      request: async (method, _path, body) => {
+        await new Promise((resolve) => setImmediate(resolve))
+        const person = this.#person(name)
+        if (method === 'PUT') {
+          const vault = decodeVault(body)
+          if (vault.version !== person.vault.version + 1)
+            throw new ApiRefused(409, 'vault_conflict', 'Another browser was first.', {}, null)
+          person.vault = vault
+        }
+        return encodeVault(person.vault)
+      },
+    }
+  }
+
+  receive(socket: Socket, text: string): void {
+    this.#work = this.#work.then(async () => {
+      const frame = JSON.parse(text) as Json
+      const type = frame['type'] as string
+      if (!socket.alive) return
+      if (this.fault('before', type) === 'break') {
+        socket.break(1006)
+        return
+      }
+      const refusal = this.refuse(type)
+      const ref = frame['ref'] as number
+      const answer: ServerFrame =
+        refusal === null
+          ? await this.#answer(socket, frame, ref)
+          : {
+              type: 'refused',
+              ref,
+              code: refusal.code,
+              message: refusal.code,
+              retryAfter: refusal.retryAfter,
+            }
+      if (this.fault('after', type) === 'break') socket.break(1006)
+      else this.#send(socket, answer)
+    })
+  }
+
+  summary(conversation: StoredConversation, name: string): Summary {
+    const side = sideOf(conversation, name)
+    const peer = conversation.members[side === 0 ? 1 : 0]
+    return {
+      conversation: conversation.id,
+      peer,
+      side,
+      open: conversation.open,
+      online: null,
+      lastN: conversation.rows.length,
+      epoch: conversation.epochs.length,
+      peerHasKeys: this.people.has(peer),
+      last: conversation.rows.at(-1) ?? null,
+      heads: [...conversation.heads],
+      activeAt: conversation.rows.at(-1)?.storedAt ?? 0,
+    }
+  }
+
+  /** To every socket of both people but `except`. */
+  tell(conversation: StoredConversation, except: Socket | null, frame: ServerFrame): void {
+    for (const socket of this.sockets)
+      if (socket !== except && socket.alive && conversation.members.includes(socket.name))
+        this.#send(socket, frame)
+  }
+
+  changed(conversation: StoredConversation): void {
+    for (const socket of this.sockets)
+      if (conversation.members.includes(socket.name))
+        this.#send(socket, { type: 'conversation.changed', summary: this.summary(conversation, socket.name) })
+  }
+
+  #send(socket: Socket, frame: ServerFrame): void {
+    socket.deliver(this.tamper(frame, socket.name))
+  }
+
+  #person(name: string): Person {
+    const person = this.people.get(name)
+    if (person === undefined) throw new Error(`Nobody is called ${name}.`)
+    return person
+  }
+
+  async #answer(socket: Socket, frame: Json, ref: number): Promise<ServerFrame> {
+    const refused = (code: string): ServerFrame => ({
+      type: 'refused',
+      ref,
+      code,
+      message: code,
+      retryAfter: null,
+    })
+    if (frame['type'] === 'ping') return { type: 'pong', ref }
+    if (frame['type'] === 'conversations.list') {
+      const mine = [...this.conversations.values()].filter(({ members }) => members.includes(socket.name))
+      const items = mine.map((conversation) => this.summary(conversation, socket.name))
+      return { type: 'conversations', ref, items, more: false }
+    }
+    const id = frame['conversation'] as string
+    const conversation = this.conversations.get(id)
+    if (conversation?.members.includes(socket.name) !== true) return refused('conversation_not_found')
+    const side = sideOf(conversation, socket.name)
+    switch (frame['type']) {
+      case 'epochs.get':
+        return {
+          type: 'epochs',
+          ref,
+          conversation: id,
+          records: conversation.epochs.slice(frame['after'] as number),
+          more: false,
+        }
+      case 'epoch.append': {
+        const record = fromBase64url(frame['record'] as string)
+        if (frame['epoch'] !== conversation.epochs.length + 1) return refused('epoch_conflict')
+        conversation.epochs.push(record)
+        const epoch = conversation.epochs.length
+        this.tell(conversation, socket, { type: 'epoch.new', conversation: id, epoch, record })
+        return { type: 'epoch.appended', ref, conversation: id, epoch }
+      }
+      case 'chain.get': {
+        const name = conversation.members[frame['whose'] === 'own' ? side : side === 0 ? 1 : 0]
+        const chain = this.#person(name).chain.slice(frame['after'] as number)
+        // Two at a time, so that `more` is followed.
+        const entries = chain.slice(0, 2)
+        const whose = frame['whose'] as 'own' | 'peer'
+        return { type: 'chain', ref, conversation: id, whose, entries, more: chain.length > 2 }
+      }
+      case 'envelope.send':
+        return this.#store(socket, conversation, side, frame, ref, refused)
+      case 'envelopes.lookup': {
+        const clientIds = frame['client_ids'] as string[]
+        const items = conversation.rows
+          .filter((row) => clientIds.includes(row.clientId) && row.side === side)
+          .map(({ clientId, n, storedAt }) => ({ clientId, n, storedAt }))
+        return { type: 'envelopes.found', ref, conversation: id, items }
+      }
+      case 'history.get':
+        return history(conversation, frame, ref)
+      case 'head.set': {
+        const head = fromBase64url(frame['head'] as string)
+        const before = conversation.heads[side]
+        if (before === null || decodeHead(head).n > decodeHead(before).n) {
+          conversation.heads[side] = head
+          this.tell(conversation, socket, { type: 'head.new', conversation: id, side, head })
+        }
+        return { type: 'head.stored', ref, conversation: id }
+      }
+      default:
+        return refused('malformed_frame')
+    }
+  }
+
+  async #store(
+    socket: Socket,
+    conversation: StoredConversation,
+    side: Side,
+    frame: Json,
+    ref: number,
+    refused: (code: string) => ServerFrame,
+  ): Promise<ServerFrame> {
+    const envelope = fromBase64url(frame['envelope'] as string)
+    const clientId = frame['client_id'] as string
+    const stored = (row: Row): ServerFrame => ({
+      type: 'envelope.stored',
+      ref,
+      conversation: conversation.id,
+      clientId,
+      n: row.n,
+      storedAt: row.storedAt,
+    })
+    const known = conversation.rows.find((row) => row.clientId === clientId)
+    if (known !== undefined)
+      return equal(known.envelope, envelope) ? stored(known) : refused('client_id_reused')
+    if (!conversation.open) return refused('conversation_closed')
+    if (frame['epoch'] !== conversation.epochs.length) return refused('stale_epoch')
+    const { header } = decodeEnvelope(envelope)
+    const writer = toHex(header.writer)
+    const before = conversation.writers.get(writer) ?? { seq: 0, hash: new Uint8Array(32) }
+    if (header.seq !== before.seq + 1 || !equal(header.prev, before.hash)) return refused('writer_gap')
+    const hash = await envelopeHash(envelope)
+    conversation.writers.set(writer, { seq: header.seq, hash })
+    const row: Row = {
+      n: conversation.rows.length + 1,
+      side,
+      clientId,
+      envelope,
+      storedAt: (this.now += 1000),
+    }
+    conversation.rows.push(row)
+    const last = conversation.log.at(-1)
+    if (last !== undefined) conversation.log.push(await logNext(last, hash))
+    this.tell(conversation, socket, { type: 'envelope.new', conversation: conversation.id, row })
+    return stored(row)
+  }
+}
+
+function sideOf(conversation: StoredConversation, name: string): Side {
+  return conversation.members[0] === name ? 0 : 1
+}
+
+function history(conversation: StoredConversation, frame: Json, ref: number): ServerFrame {
+  const n = frame['n'] as number
+  const limit = frame['limit'] as number
+  const after = frame['direction'] === 'after'
+  const matching = conversation.rows.filter((row) => (after ? row.n > n : n === 0 || row.n < n))
+  const rows = after ? matching.slice(0, limit) : matching.slice(-limit)
+  const before = conversation.log[(rows[0]?.n ?? (after ? conversation.rows.length + 1 : 1)) - 1]
+  if (before === undefined) throw new Error('The log has no such place.')
+  return {
+    type: 'history',
+    ref,
+    conversation: conversation.id,
+    rows,
+    beforeHash: before.hash,
+    lastN: conversation.rows.length,
+    more: rows.length < matching.length,
+  }
+}
