@@ -2,7 +2,17 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 
+from securechat import sealed_columns
+
 
 class AccountsConfig(AppConfig):
     name = "accounts"
     verbose_name = "Accounts"
+
+    def ready(self) -> None:
+        from accounts.services.rotation import find_pepper_of  # Needs the models to be loaded.
+
+        sealed_columns.register("accounts.User", find_pepper_of)
+        sealed_columns.register("accounts.KeyChainEntry", lambda entry: entry.entry)
+        sealed_columns.register("accounts.Vault", lambda vault: vault.box)
+        sealed_columns.register("accounts.Door", lambda door: door.content)

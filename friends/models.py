@@ -29,7 +29,11 @@ Side = Literal[0, 1]
 
 def pair_index(first: User, second: User) -> bytes:
     """What is unique for two people, whoever asked."""
-    return sealed.blind_index("friendship/pair", *sorted((first.pk, second.pk)))
+    return pair_index_of(first.pk, second.pk)
+
+
+def pair_index_of(first_id: int, second_id: int) -> bytes:
+    return sealed.blind_index("friendship/pair", *sorted((first_id, second_id)))
 
 
 def friend_index(user: User) -> bytes:

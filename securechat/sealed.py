@@ -28,6 +28,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.conf import settings
 
 Purpose = Literal["fernet", "blind_index", "seal", "pepper", "client_salt"]
+RotatingPurpose = Literal["fernet", "blind_index", "seal", "pepper"]
 PURPOSES: tuple[Purpose, ...] = get_args(Purpose)
 PADDED_NAME_BYTES = 32
 _NONCE_BYTES = 12
@@ -151,6 +152,16 @@ def decrypt_name(token: str) -> str:
 def rotate_name(token: str) -> str:
     """The same name under the newest Fernet key."""
     return encrypt_name(decrypt_name(token))
+
+
+def is_name_by_newest(token: str) -> bool:
+    """Whether the newest Fernet key alone opens it; Fernet tokens do not say which key made them."""
+    key = key_ring().newest("fernet")
+    try:
+        Fernet(base64.urlsafe_b64encode(key.secret)).decrypt(token.encode())
+    except InvalidToken:
+        return False
+    return True
 
 
 def blind_index(what: str, *parts: Sequence[object] | object) -> bytes:

@@ -57,6 +57,7 @@ SECURECHAT_KEYS = env.str("SECURECHAT_KEYS", default="")
 INSTALLED_APPS = [
     "daphne",
     "securechat.admin.SecureChatAdminConfig",
+    "accounts",  # Before what it replaces a command of.
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -65,7 +66,6 @@ INSTALLED_APPS = [
     "channels",
     "csp",
     "securechat",
-    "accounts",
     "friends",
     "messaging",
 ]
@@ -95,6 +95,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "securechat.context_processors.site",
+                "friends.context_processors.waiting",
             ],
         },
     },

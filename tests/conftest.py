@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,9 @@ from django.conf import settings
 from django.test import Client
 
 from accounts.models import User
+from friends.models import Friendship
 from securechat import ratelimit, sealed
+from securechat.serving.valkey import EmbeddedValkey
 from tests import factories
 
 
@@ -20,6 +22,19 @@ def keys() -> sealed.KeyRing:
     ring = sealed.new_key_ring()
     sealed.write_key_file(ring, Path(settings.KEYS_FILE))
     return ring
+
+
+@pytest.fixture(scope="session", autouse=True)
+def valkey() -> Iterator[EmbeddedValkey]:
+    """On ``settings.EMBEDDED_REDIS_SOCKET``, where every test's Redis client looks."""
+    with EmbeddedValkey(Path(settings.EMBEDDED_REDIS_SOCKET)) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def _empty_valkey(valkey: EmbeddedValkey) -> None:
+    """Limits and presence of one test are nothing to the next."""
+    valkey.flush()
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +56,12 @@ def bob(db: None) -> User:
 @pytest.fixture
 def mallory(db: None) -> User:
     return factories.make_user("Mallory")
+
+
+@pytest.fixture
+def friendship(alice: User, bob: User) -> Friendship:
+    """Of Alice and Bob; Alice asked, so she is side 0."""
+    return factories.befriend(alice, bob)
 
 
 @pytest.fixture

@@ -20,6 +20,8 @@ from accounts.names import fold
 from accounts.services import passwords
 from accounts.services.vaults import DoorContent, DoorKind, NewKeys, VaultBox
 from accounts.stretching import client_salt_for
+from friends import services as friends_services
+from friends.models import Friendship
 
 PASSWORD = "Tr0ub4dor&3"
 
@@ -97,3 +99,11 @@ def client_of(user: User) -> Client:
     client = Client()
     client.force_login(user)
     return client
+
+
+def befriend(sender: User, friend: User) -> Friendship:
+    """An open friendship: ``sender`` (side 0) asked, ``friend`` accepted."""
+    friends_services.request_friendship(sender=sender, username=friend.username)
+    asked = Friendship.objects.between(sender, friend).get()
+    friends_services.accept_requests(accepted_by=friend, public_ids=[asked.public_id])
+    return Friendship.objects.between(sender, friend).get()

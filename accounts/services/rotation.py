@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.contrib.auth.hashers import identify_hasher
 from django.db.models import Q
 
 from accounts.hashers import LegacyPasswordHasher, SecureChatPasswordHasher
@@ -11,7 +12,7 @@ from securechat.key_rotation import Progress, Walk, reseal
 
 
 def rotate_seals(how: Walk) -> list[Progress]:
-    """Every key-chain entry, vault and door is opened, those under an older key are sealed again."""
+    """Every key-chain entry, vault and door is opened; those under an older key are sealed again."""
     return [
         reseal(
             KeyChainEntry.objects.all(),
@@ -29,13 +30,23 @@ def rotate_seals(how: Walk) -> list[Progress]:
     ]
 
 
+def find_pepper_of(user: User) -> sealed.Key | None:
+    """The pepper of this person's hash, none without a hash. Raises ``SealBroken`` when it is not in the ring."""
+    ring = sealed.key_ring()
+    if not user.has_usable_password():
+        return None
+    pepper = ring.by_id("pepper", int(identify_hasher(user.password).decode(user.password)["pepper_id"]))
+    if pepper is None:
+        raise sealed.SealBroken
+    return pepper
+
+
 def count_hashes_of_older_peppers() -> int:
-    """A hash follows a new pepper at its person's next log-in; nobody can do it before."""
+    """A hash follows a new pepper at its person's next log-in; nobody else can do it."""
     newest = sealed.key_ring().newest("pepper").id
-    hashes = User.objects.filter(_hashed_by(SecureChatPasswordHasher) | _hashed_by(LegacyPasswordHasher))
-    return hashes.exclude(_hashed_by(SecureChatPasswordHasher, newest) | _hashed_by(LegacyPasswordHasher, newest)).count()
-
-
-def _hashed_by(hasher: type[SecureChatPasswordHasher], pepper_id: int | None = None) -> Q:
-    prefix = f"{hasher.algorithm}$" if pepper_id is None else f"{hasher.algorithm}${pepper_id}$"
-    return Q(password__startswith=prefix)
+    hashers = (SecureChatPasswordHasher, LegacyPasswordHasher)
+    hashed, by_newest = Q(), Q()
+    for hasher in hashers:
+        hashed |= Q(password__startswith=f"{hasher.algorithm}$")
+        by_newest |= Q(password__startswith=f"{hasher.algorithm}${newest}$")
+    return User.objects.filter(hashed).exclude(by_newest).count()

@@ -38,8 +38,8 @@ class Wishes:
         if self.asking == who:
             return errors.AlreadySent
         if self.asking is None and self.rejected and self.rejected[0] == who:
-            if now < self.rejected[1] + settings.FRIEND_REQUEST_PAUSE:
-                return errors.AskAgainLater
+            pause_is_over = now >= self.rejected[1] + settings.FRIEND_REQUEST_PAUSE
+            return None if pause_is_over else errors.AskAgainLater
         return None
 
     def ask(self, who: int) -> None:

@@ -1,0 +1,12 @@
+"""The project itself as an app: its commands, its checks, its template tags."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class SecureChatConfig(AppConfig):
+    name = "securechat"
+
+    def ready(self) -> None:
+        from securechat import checks  # noqa: F401 - registers them; needs the apps to be loaded
