@@ -115,6 +115,10 @@ def seal(public: bytes, what: str, context: bytes, plaintext: bytes) -> bytes:
     return SUITE.encrypt(plaintext, key, info=label(what) + context)
 
 
+Sealing = Callable[[bytes, str, bytes, bytes], bytes]
+"""``seal``, or what stands in for it where the same bytes must come out again."""
+
+
 def open_sealed(seed: bytes, what: str, context: bytes, sealed: bytes, *, code: str) -> bytes:
     try:
         return SUITE.decrypt(
@@ -220,13 +224,15 @@ class Door:
     sealed_identity: bytes
 
 
-def seal_door(key: DoorKey, name: str, *, vault_key: bytes, identity_seed: bytes) -> Door:
+def seal_door(
+    key: DoorKey, name: str, *, vault_key: bytes, identity_seed: bytes, sealing: Sealing = seal
+) -> Door:
     context = wire.encode_cbor([name, key.kind])
     return Door(
         kind=key.kind,
         public=key.public,
-        sealed_vault_key=seal(key.public, "door/vault-key", context, vault_key),
-        sealed_identity=seal(key.public, "door/identity", context, identity_seed),
+        sealed_vault_key=sealing(key.public, "door/vault-key", context, vault_key),
+        sealed_identity=sealing(key.public, "door/identity", context, identity_seed),
     )
 
 
@@ -454,6 +460,7 @@ def create_epoch(
     log: LogPosition,
     device: Device,
     random: Random = secrets.token_bytes,
+    sealing: Sealing = seal,
 ) -> tuple[bytes, Epoch]:
     secret = random(32)
     body = EpochBody(
@@ -468,7 +475,7 @@ def create_epoch(
     )
     encoded = body.encode()
     sealed = [
-        seal(chain.account_public, "epoch/seal", _seal_context(encoded, side), secret)
+        sealing(chain.account_public, "epoch/seal", _seal_context(encoded, side), secret)
         for side, chain in enumerate(chains)
     ]
     signature = sign(device.seed, "epoch", wire.encode_cbor([encoded, *sealed]))

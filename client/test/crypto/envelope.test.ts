@@ -1,6 +1,12 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 
-import { openEnvelope, type EnvelopeContext, padme, sealEnvelope, type SealedEnvelope } from '../../src/crypto/envelope'
+import {
+  openEnvelope,
+  type EnvelopeContext,
+  padme,
+  sealEnvelope,
+  type SealedEnvelope,
+} from '../../src/crypto/envelope'
 import { openEpoch } from '../../src/crypto/epoch'
 import {
   AlteredMessage,
@@ -91,7 +97,9 @@ describe('an envelope', () => {
     const other = { ...people.epoch, hash: new Uint8Array(32) }
 
     await expect(openEnvelope(sent.envelope, { ...context, epochs: new Map() })).rejects.toThrow(UnknownEpoch)
-    await expect(openEnvelope(sent.envelope, { ...context, epochs: new Map([[1, other]]) })).rejects.toThrow(WrongEpoch)
+    await expect(openEnvelope(sent.envelope, { ...context, epochs: new Map([[1, other]]) })).rejects.toThrow(
+      WrongEpoch,
+    )
   })
 
   it('is refused when the secret of the epoch is another', async () => {
@@ -107,8 +115,12 @@ describe('an envelope', () => {
     const forked = { ...bob, hashes: bob.hashes.map(() => new Uint8Array(32)) }
     const behind = { ...bob, hashes: bob.hashes.slice(0, 1) }
 
-    await expect(openEnvelope(sent.envelope, { ...context, chains: [alice, forked] })).rejects.toThrow(ChainForked)
-    await expect(openEnvelope(sent.envelope, { ...context, chains: [alice, behind] })).rejects.toThrow(ChainBehind)
+    await expect(openEnvelope(sent.envelope, { ...context, chains: [alice, forked] })).rejects.toThrow(
+      ChainForked,
+    )
+    await expect(openEnvelope(sent.envelope, { ...context, chains: [alice, behind] })).rejects.toThrow(
+      ChainBehind,
+    )
   })
 
   it('shows that its sender was given another log', async () => {

@@ -1,0 +1,147 @@
+import {
+  property,
+  assert,
+  array,
+  letrec,
+  oneof,
+  string,
+  uint8Array,
+  maxSafeNat,
+  uuid,
+  type Arbitrary,
+} from 'fast-check'
+import { describe, expect, it } from 'vitest'
+
+import {
+  type Bytes,
+  concat,
+  equal,
+  fromBase64url,
+  fromHex,
+  MalformedData,
+  newUuid,
+  toBase64url,
+  toHex,
+  uint32,
+  uint64,
+  uuidFromBytes,
+  uuidToBytes,
+} from '../../src/wire/bytes'
+import { type CborValue, decodeExact, encodeCbor } from '../../src/wire/cbor'
+import { load } from '../vectors'
+
+const vectors = load('encodings') as {
+  readonly cbor: readonly string[]
+  readonly cbor_refused: readonly string[]
+  readonly base64url: readonly (readonly [string, string])[]
+  readonly base64url_refused: readonly string[]
+}
+
+const someBytes = (): Arbitrary<Bytes> => uint8Array({ maxLength: 80 }).map((bytes) => new Uint8Array(bytes))
+
+const { list: someArray } = letrec<{ list: CborValue[]; item: CborValue }>((tie) => ({
+  list: array(tie('item'), { maxLength: 6 }),
+  item: oneof({ maxDepth: 3 }, maxSafeNat(), string({ unit: 'grapheme' }), someBytes(), tie('list')),
+}))
+
+describe('CBOR', () => {
+  it('is read and written as the vectors say', () => {
+    for (const hex of vectors.cbor) expect(toHex(encodeCbor(decodeExact(fromHex(hex))))).toBe(hex)
+  })
+
+  it('is refused in any other spelling', () => {
+    for (const hex of vectors.cbor_refused) {
+      expect(() => decodeExact(fromHex(hex)), hex).toThrow(MalformedData)
+    }
+  })
+
+  it('comes back as it was', () => {
+    assert(
+      property(someArray, (value) => {
+        expect(decodeExact(encodeCbor(value))).toEqual(value)
+      }),
+    )
+  })
+
+  it('has one form for whatever is accepted', () => {
+    assert(
+      property(someBytes(), (bytes) => {
+        const accepted = decodedOrNull(bytes)
+        if (accepted !== null) expect(encodeCbor(accepted)).toEqual(bytes)
+      }),
+    )
+  })
+
+  it('has one form for whatever is accepted of altered bytes', () => {
+    assert(
+      property(someArray, maxSafeNat(), (value, place) => {
+        const bytes = encodeCbor(value)
+        bytes[place % bytes.length] = (bytes[place % bytes.length] ?? 0) ^ (1 << (place % 8))
+        const accepted = decodedOrNull(bytes)
+        if (accepted !== null) expect(encodeCbor(accepted)).toEqual(bytes)
+      }),
+      { numRuns: 1000 },
+    )
+  })
+})
+
+function decodedOrNull(bytes: Bytes): readonly CborValue[] | null {
+  try {
+    return decodeExact(bytes)
+  } catch (error) {
+    expect(error).toBeInstanceOf(MalformedData)
+    return null
+  }
+}
+
+describe('base64url', () => {
+  it('is read and written as the vectors say', () => {
+    for (const [hex, text] of vectors.base64url) {
+      expect(toHex(fromBase64url(text))).toBe(hex)
+      expect(toBase64url(fromHex(hex))).toBe(text)
+    }
+  })
+
+  it('is refused in any other spelling', () => {
+    for (const text of vectors.base64url_refused) {
+      expect(() => fromBase64url(text), text).toThrow(MalformedData)
+    }
+  })
+
+  it('comes back as it was, and as Node writes it', () => {
+    assert(
+      property(someBytes(), (bytes) => {
+        expect(fromBase64url(toBase64url(bytes))).toEqual(bytes)
+        expect(toBase64url(bytes)).toBe(Buffer.from(bytes).toString('base64url'))
+      }),
+    )
+  })
+})
+
+describe('bytes', () => {
+  it('turn into identifiers and back', () => {
+    assert(
+      property(uuid(), (text) => {
+        expect(uuidFromBytes(uuidToBytes(text))).toBe(text)
+      }),
+    )
+    expect(newUuid((length) => new Uint8Array(length).fill(255))).toBe('ffffffff-ffff-4fff-bfff-ffffffffffff')
+    for (const text of ['', 'FFFFFFFF-ffff-4fff-bfff-ffffffffffff', 'ffffffffffff4fffbfffffffffffffff']) {
+      expect(() => uuidToBytes(text)).toThrow(MalformedData)
+    }
+  })
+
+  it('are compared to the last one', () => {
+    assert(
+      property(someBytes(), someBytes(), (one, other) => {
+        expect(equal(one, other)).toBe(toHex(one) === toHex(other))
+        expect(equal(one, concat(one))).toBe(true)
+      }),
+    )
+  })
+
+  it('hold numbers with the big end first', () => {
+    expect(toHex(uint32(0x01020304))).toBe('01020304')
+    expect(toHex(uint64(2 ** 40 + 5))).toBe('0000010000000005')
+  })
+})
