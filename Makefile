@@ -1,0 +1,42 @@
+# Every target runs from a fresh clone. `make` alone says what there is.
+SHELL := /bin/sh
+PY := .venv/bin/python
+WITH_PYTHON := sh scripts/python.sh
+TOOL_ENV := SECRET_KEY=only-for-tools-0123456789-abcdefghijklmnopqrstuvwxyz ENV_FILE=/nonexistent
+SOURCES := manage.py accounts friends messaging securechat scripts tests bench
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo build test check format layers dev clean
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+run:  ## install what is missing, build, and serve on https://localhost:8443 (PORT=… for another port)
+	@PORT="$(PORT)" $(WITH_PYTHON) scripts/run.py
+
+demo:  ## two friends with a conversation, in the running server or in one started for it
+	@$(WITH_PYTHON) scripts/demo.py
+
+build:  ## the client and the static files only
+	@$(WITH_PYTHON) scripts/run.py build
+
+test:  ## every test: client, SQLite, PostgreSQL, and a real browser
+	@$(WITH_PYTHON) scripts/test.py
+
+check: dev  ## format, lint, types, layers, migrations, deployment settings, templates, then the tests
+	@$(WITH_PYTHON) scripts/check.py
+	@$(MAKE) --no-print-directory test
+
+format: dev  ## rewrite Python, templates and the client in the project's format
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix-only .
+	cd client && npx --no-install prettier --write . && npx --no-install eslint --fix .
+
+layers: dev  ## do imports still go one way?
+	$(TOOL_ENV) .venv/bin/lint-imports
+
+dev:
+	@$(WITH_PYTHON) scripts/check.py install
+
+clean:  ## remove what was built; keys, certificates and data stay
+	rm -rf client/dist client/node_modules staticfiles .venv .mypy_cache .ruff_cache .pytest_cache test-results

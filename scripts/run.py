@@ -1,0 +1,118 @@
+"""`make run`: from a fresh clone to a running server. Needs Python and a network at the first time, and no root."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from scripts import toolbox
+from scripts.steps import ROOT, Steps, fail, run
+from scripts.toolbox import PYTHON
+
+ENV_FILE = ROOT / ".env"
+
+
+def main() -> None:
+    os.chdir(ROOT)
+    if port := os.environ.get("PORT"):
+        os.environ["PUBLIC_ORIGIN"] = f"https://localhost:{port}"
+        os.environ["LISTEN_PORT"] = port
+    toolbox.check_folder()
+    _check_port()
+    steps = Steps(7)
+    with steps.step("Installing the Python packages"):
+        toolbox.install_python_packages()
+    with steps.step("Installing the client's packages"):
+        node = toolbox.find_node()
+        toolbox.install_client_packages(node)
+    with steps.step("Building the client"):
+        toolbox.build_client(node)
+    with steps.step("Writing what is secret"):
+        write_env_file()
+        _manage("init_keys", otherwise="The server's keys could not be made.")
+        _manage("certs", "init", otherwise="The certificates could not be made.")
+    with steps.step("Preparing the database"):
+        _manage("migrate", "--noinput", otherwise="The database could not be prepared.")
+    with steps.step("Collecting the static files"):
+        collect_static_files()
+    with steps.step("Checking the settings"):
+        _manage("check", otherwise="The settings do not fit together.")
+    sys.stdout.flush()
+    os.execv(PYTHON, [str(PYTHON), "manage.py", "serve"])
+
+
+def build() -> None:
+    """What `serve` needs beside keys and a database."""
+    toolbox.check_folder()
+    steps = Steps(2)
+    with steps.step("Building the client"):
+        node = toolbox.find_node()
+        toolbox.install_client_packages(node)
+        toolbox.build_client(node)
+    with steps.step("Collecting the static files"):
+        collect_static_files()
+
+
+def write_env_file() -> None:
+    """A secret of one's own, readable by its owner only. What is there stays as it is."""
+    try:
+        descriptor = os.open(ENV_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(
+            f"# Made by `make run`; .env.example explains every variable.\nSECRET_KEY={secrets.token_urlsafe(50)}\n"
+        )
+
+
+def collect_static_files() -> None:
+    wanted = toolbox.hash_of(
+        [ROOT / "requirements.txt", ROOT / "securechat" / "settings.py", toolbox.DIST / ".built-from"],
+        sys.version,
+    )
+    stamp = ROOT / "staticfiles" / ".collected-from"
+    if stamp.exists() and stamp.read_text() == wanted and (stamp.parent / "staticfiles.json").exists():
+        return
+    _manage("collectstatic", "--noinput", "--clear", otherwise="The static files could not be collected.")
+    stamp.parent.mkdir(exist_ok=True)
+    stamp.write_text(wanted)
+
+
+def _manage(command: str, *arguments: str, otherwise: str) -> None:
+    run([PYTHON, "manage.py", command, *arguments], log=command, otherwise=otherwise)
+
+
+def _check_port() -> None:
+    """Now rather than after a minute; `serve` looks again."""
+    origin = urlsplit(_setting("PUBLIC_ORIGIN") or "https://localhost:8443")
+    port = int(_setting("LISTEN_PORT") or origin.port or 443)
+    address = _setting("LISTEN_ADDRESS") or "127.0.0.1"
+    try:
+        socket.create_server(
+            (address, port), family=socket.AF_INET6 if ":" in address else socket.AF_INET
+        ).close()
+    except PermissionError:
+        fail(f"Port {port} needs more rights: choose one above 1023, for example make run PORT=8443.")
+    except OSError as error:
+        if error.errno in (48, 98):
+            fail(
+                f"Port {port} is taken: stop what uses it, or choose another, for example make run PORT={port + 1}."
+            )
+        fail(f"This computer cannot listen on {address}, port {port}: {error.strerror}.")
+
+
+def _setting(name: str) -> str:
+    if name in os.environ or not ENV_FILE.exists():
+        return os.environ.get(name, "")
+    lines = [line.strip() for line in ENV_FILE.read_text().splitlines()]
+    return next((line.partition("=")[2].strip("'\" ") for line in lines if line.startswith(f"{name}=")), "")
+
+
+if __name__ == "__main__":
+    build() if sys.argv[1:] == ["build"] else main()
