@@ -138,7 +138,7 @@ export function ruleProblems(
   rules: readonly Rule[],
   username: string,
 ): readonly FieldProblem[] {
-  return brokenRules(rules, value, username).map((rule) => ({ field, message: rule.text }))
+  return brokenRules(rules, value, username).map((rule) => ({ field, message: rule.text, listed: true }))
 }
 
 export interface ProblemContext {

@@ -9,6 +9,8 @@ export interface FieldProblem {
   /** Id of the input. */
   readonly field: string
   readonly message: string
+  /** The field's own list of rules shows it already, so that beside the field one sentence is enough. */
+  readonly listed?: boolean
 }
 
 /** What a form says when it did not work: problems of fields, or one sentence about the whole. */
@@ -86,7 +88,7 @@ function accountForm(form: HTMLFormElement): AccountForm {
     element: form,
     value: (field) => input(field).value,
     showProblem(problem) {
-      for (const { field, message } of problem.fields) markInvalid(page, input(field), message)
+      for (const found of problem.fields) markInvalid(page, input(found.field), found)
       if (summary !== null) fillSummary(summary, problem)
     },
     clearProblem() {
@@ -102,6 +104,7 @@ function accountForm(form: HTMLFormElement): AccountForm {
       if (success === null) return
       success.textContent = text
       success.hidden = false
+      success.focus()
     },
     busy(text) {
       form.setAttribute('aria-busy', 'true')
@@ -122,11 +125,11 @@ function accountForm(form: HTMLFormElement): AccountForm {
   }
 }
 
-function markInvalid(page: Document, input: HTMLInputElement, message: string): void {
+function markInvalid(page: Document, input: HTMLInputElement, problem: FieldProblem): void {
   input.setAttribute('aria-invalid', 'true')
   const place = page.querySelector<HTMLElement>(`[data-error-of="${input.id}"]`)
   if (place === null) return
-  place.textContent = place.textContent === '' ? message : `${place.textContent} ${message}`
+  place.textContent = problem.listed === true ? 'Not all of the rules are kept:' : problem.message
   place.hidden = false
 }
 
@@ -150,6 +153,10 @@ function fillSummary(summary: HTMLElement, problem: FormProblem): void {
   summary.focus()
 }
 
+function labelOf(page: Document, field: string): string {
+  return byId(page, field, HTMLInputElement).labels?.[0]?.textContent.trim() ?? ''
+}
+
 /** Counts down in sight only: read aloud is the first sentence and the last, not every second between. */
 function countdown(page: Document, seconds: number): HTMLParagraphElement {
   const line = page.createElement('p')
@@ -170,10 +177,10 @@ function countdown(page: Document, seconds: number): HTMLParagraphElement {
 
 function linksTo(page: Document, problems: readonly FieldProblem[]): HTMLUListElement {
   const list = page.createElement('ul')
-  for (const { field, message } of problems) {
+  for (const { field, message, listed } of problems) {
     const link = page.createElement('a')
     link.href = `#${field}`
-    link.textContent = message
+    link.textContent = listed === true ? `${labelOf(page, field)}: ${message}` : message
     link.addEventListener('click', (event) => {
       event.preventDefault()
       page.getElementById(field)?.focus()
