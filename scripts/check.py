@@ -17,7 +17,7 @@ from scripts.toolbox import CLIENT, PYTHON, Node
 TOOL_ENVIRONMENT = {
     "SECRET_KEY": "only-for-tools-0123456789-abcdefghijklmnopqrstuvwxyz0123456789",
     "ENV_FILE": os.devnull,
-    "HSTS_SECONDS": "31536000",
+    "PUBLIC_ORIGIN": "https://chat.example",
 }
 BIN = toolbox.VENV / "bin"
 

@@ -194,7 +194,13 @@ PRESENCE_GRACE = timedelta(milliseconds=env.int("PRESENCE_GRACE_MILLISECONDS", d
 
 # HTTPS, cookies, headers
 SECURE_SSL_REDIRECT = False  # There is no plain port but serve's own redirecting one.
-SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", default=0)
+# A year, but none for localhost: browsers would then refuse every other program's http://localhost, whatever its port.
+SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", default=0 if PUBLIC_HOST == "localhost" else 31_536_000)
+SILENCED_SYSTEM_CHECKS = [
+    "security.W005",  # HSTS for names below this one is for the owner of the domain to say.
+    "security.W008",  # SECURE_SSL_REDIRECT, as above.
+    "security.W021",  # So is a place on the browsers' preload list.
+]
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "no-referrer"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
