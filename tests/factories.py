@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import cbor2
@@ -55,9 +56,9 @@ class Identity:
         payload = [device or raw_public(Ed25519PrivateKey.generate())]
         return self.entry(seq=seq, prev=wire.entry_hash(before), kind="device_add", payload=payload)
 
-    def entry(self, *, seq: int, prev: bytes, kind: str, payload: list[object]) -> bytes:
+    def entry(self, *, seq: int, prev: bytes, kind: str, payload: Sequence[object]) -> bytes:
         at = int(timezone.now().timestamp() * 1000)
-        body = cbor2.dumps([1, seq, prev, kind, payload, at], canonical=True)
+        body = cbor2.dumps([1, seq, prev, kind, list(payload), at], canonical=True)
         return cbor2.dumps([body, self.key.sign(wire.label("chain") + body)], canonical=True)
 
     def recovery_hash(self) -> bytes:

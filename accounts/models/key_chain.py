@@ -38,4 +38,4 @@ class KeyChainEntry(models.Model):
 
     @property
     def entry(self) -> bytes:
-        return sealed.unseal(self.sealed_entry, purpose=self.purpose(self.user_id, self.seq))
+        return sealed.unseal(bytes(self.sealed_entry), purpose=self.purpose(self.user_id, self.seq))

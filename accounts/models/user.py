@@ -96,7 +96,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     objects = UserManager()
 
     USERNAME_FIELD = "username"
-    REQUIRED_FIELDS: list[str] = []
+    REQUIRED_FIELDS = []
 
     class Meta(TypedModelMeta):
         verbose_name = "person"
@@ -134,8 +134,10 @@ class User(AbstractBaseUser, PermissionsMixin):
         self.legacy_salt = ""
         self.session_stamp = new_session_stamp()
 
-    def check_password(self, raw_password: str) -> bool:
+    def check_password(self, raw_password: str | None) -> bool:
         """Either door: a plain password is derived first. Hashes again under the newest pepper when it is right."""
+        if raw_password is None:
+            return False
         auth_key = raw_password if is_auth_key(raw_password) else self._derive(raw_password)
         return self.check_auth_key(auth_key)
 
@@ -149,7 +151,7 @@ class User(AbstractBaseUser, PermissionsMixin):
             self._hash_again(auth_key)
         return is_right
 
-    async def acheck_password(self, raw_password: str) -> bool:
+    async def acheck_password(self, raw_password: str | None) -> bool:
         return await sync_to_async(self.check_password)(raw_password)
 
     def get_session_auth_hash(self) -> str:

@@ -39,7 +39,7 @@ class Vault(models.Model):
 
     @property
     def box(self) -> bytes:
-        return sealed.unseal(self.sealed_box, purpose=self.purpose(self.user_id))
+        return sealed.unseal(bytes(self.sealed_box), purpose=self.purpose(self.user_id))
 
 
 class Door(models.Model):
@@ -68,7 +68,7 @@ class Door(models.Model):
 
     @property
     def content(self) -> bytes:
-        return sealed.unseal(self.sealed_content, purpose=self.purpose(self.user_id, self.kind))
+        return sealed.unseal(bytes(self.sealed_content), purpose=self.purpose(self.user_id, self.kind))
 
 
 class RecoveryCode(models.Model):

@@ -107,7 +107,7 @@ def doors_of(user: User) -> list[DoorContent]:
 
 def recovery_door_of(user: User) -> DoorContent | None:
     door = Door.objects.filter(user=user, kind=Door.Kind.RECOVERY).first()
-    return door and _open(door)
+    return None if door is None else _open(door)
 
 
 def replace_door(*, user: User, door: DoorContent, kind: DoorKind) -> None:

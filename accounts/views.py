@@ -1,0 +1,83 @@
+"""The account's pages. What they send goes through ``accounts.api``: a plain form would carry the password."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import logout
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods
+
+from accounts.destinations import may_go_to, next_of
+from accounts.models import RecoveryCode, User
+from accounts.page_data import PLAIN_FORM_REFUSED, page_data
+from accounts.services import key_chain, passwords
+
+
+@sensitive_post_parameters()
+@require_http_methods(["GET", "POST"])
+def sign_up(request: HttpRequest) -> HttpResponse:
+    return _form_page(request, "accounts/sign_up.html")
+
+
+@sensitive_post_parameters()
+@require_http_methods(["GET", "POST"])
+def log_in(request: HttpRequest) -> HttpResponse:
+    """``?again`` is for a browser without keys: who is logged in there has to enter the password all the same."""
+    if "again" in request.GET:
+        return _answer(request, "accounts/log_in.html", page_data(request))
+    return _form_page(request, "accounts/log_in.html")
+
+
+@sensitive_post_parameters()
+@require_http_methods(["GET", "POST"])
+def recover(request: HttpRequest) -> HttpResponse:
+    """Open to who is logged in, too: the way back for a browser whose keys are gone."""
+    return _answer(request, "accounts/recover.html", page_data(request))
+
+
+@login_required
+@sensitive_post_parameters()
+@require_http_methods(["GET", "POST"])
+def account_settings(request: HttpRequest) -> HttpResponse:
+    assert isinstance(request.user, User)
+    state = {
+        "has_keys": key_chain.has_keys(request.user),
+        "recovery_confirmed": RecoveryCode.objects.filter(user=request.user, confirmed=True).exists(),
+    }
+    return _answer(request, "accounts/settings.html", {**page_data(request), **state}, **state)
+
+
+@require_http_methods(["GET", "POST"])
+def log_out(request: HttpRequest) -> HttpResponse:
+    if not isinstance(request.user, User):
+        return redirect(settings.LOGOUT_REDIRECT_URL)
+    if request.method == "GET":
+        return render(request, "accounts/log_out.html")
+    user = request.user
+    logout(request)
+    passwords.tell_sessions_changed(user)
+    response = redirect(settings.LOGOUT_REDIRECT_URL)
+    if "remove_everything" in request.POST:
+        response.headers["Clear-Site-Data"] = '"storage"'
+    return response
+
+
+def _form_page(request: HttpRequest, template: str) -> HttpResponse:
+    """For who is logged out. Who is logged in goes on, unless only another account may go there."""
+    if isinstance(request.user, User) and request.method == "GET" and may_go_to(request, request.user):
+        return redirect(next_of(request))
+    return _answer(request, template, page_data(request))
+
+
+def _answer(request: HttpRequest, template: str, data: dict[str, Any], **context: Any) -> HttpResponse:
+    """A plain form gets the page again with the reason; what was typed is neither read nor shown."""
+    if request.method == "POST":
+        context = {**context, "plain_form_refused": PLAIN_FORM_REFUSED}
+    return render(
+        request, template, {"page_data": data, **context}, status=400 if request.method == "POST" else 200
+    )
