@@ -74,20 +74,19 @@ def _rows(person: User, friendships: Iterable[Friendship]) -> list[PersonRow]:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def add_friend(request: HttpRequest) -> HttpResponse:
-    form = AddFriendForm(request.POST or None)
     if request.method != "POST":
-        return render(request, "friends/add_friend.html", {"form": form})
-    status, headers = 200, {}
+        return render(request, "friends/add_friend.html", {"form": AddFriendForm()})
+    form = AddFriendForm(request.POST)
+    refusal = DomainError()
     if form.is_valid():
         try:
             return _request_friendship(request, form.cleaned_data["username"])
-        except DomainError as refusal:
+        except DomainError as error:
+            refusal = error
             form.add_error("username", str(refusal))
-            status = refusal.status
-            if refusal.retry_after_seconds is not None:
-                headers["Retry-After"] = str(refusal.retry_after_seconds)
-    response = render(request, "friends/add_friend.html", {"form": form}, status=status)
-    response.headers.update(headers)
+    response = render(request, "friends/add_friend.html", {"form": form}, status=refusal.status)
+    if refusal.retry_after_seconds is not None:
+        response["Retry-After"] = str(refusal.retry_after_seconds)
     return response
 
 

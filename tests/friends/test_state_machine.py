@@ -96,7 +96,9 @@ class TwoPeople(RuleBasedStateMachine):
     @rule(who=WHO)
     def accept(self, who: int) -> None:
         possible = self.wishes.asking == 1 - who and not self.wishes.is_blocked
-        answered = services.accept_requests(accepted_by=self.people[who], public_ids=self._ids(), now=self.now)
+        answered = services.accept_requests(
+            accepted_by=self.people[who], public_ids=self._ids(), now=self.now
+        )
 
         assert answered.done == possible
         if possible:
@@ -105,7 +107,9 @@ class TwoPeople(RuleBasedStateMachine):
     @rule(who=WHO)
     def reject(self, who: int) -> None:
         possible = self.wishes.asking == 1 - who and not self.wishes.is_blocked
-        answered = services.reject_requests(rejected_by=self.people[who], public_ids=self._ids(), now=self.now)
+        answered = services.reject_requests(
+            rejected_by=self.people[who], public_ids=self._ids(), now=self.now
+        )
 
         assert answered.done == possible
         if possible:
@@ -196,5 +200,3 @@ def test_any_sequence_of_acts_leaves_a_legal_friendship(monkeypatch: pytest.Monk
 def test_nothing_leads_from_a_state_to_itself() -> None:
     assert set(Friendship.NEXT_STATUSES) == set(Status)
     assert all(status not in following for status, following in Friendship.NEXT_STATUSES.items())
-
-
