@@ -29,7 +29,7 @@ class Tab:
     def device(self) -> bytes:
         return H("device", self.key.public_key().public_bytes_raw())[:16]
 
-    def envelope(self, client_id: UUID, *, length: int = 100, **changes: object) -> bytes:
+    def envelope(self, client_id: UUID, /, *, length: int = 100, **changes: object) -> bytes:
         """The next one; ``changes`` replaces fields of the header by name."""
         fields: dict[str, object] = {
             "version": 1,
