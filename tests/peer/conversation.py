@@ -1,0 +1,130 @@
+"""One conversation as a client knows it: both chains, the epochs, the log, every writer, every message. All checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from tests.peer import crypto
+from tests.peer.crypto import Chain, Chains, Epoch, LogPosition, OpenedEnvelope, Refused, Writer, WriterEnd
+from tests.peer.wire import Side
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message that passed every check. Times are milliseconds since 1970, ``sent_at`` by the sender's clock."""
+
+    n: int
+    mine: bool
+    text: str
+    sent_at: int
+    stored_at: int
+    client_id: UUID
+    hash: bytes
+
+
+@dataclass(frozen=True)
+class Row:
+    n: int
+    side: Side
+    client_id: UUID
+    envelope: bytes
+    stored_at: int
+
+
+@dataclass
+class Conversation:
+    id: UUID
+    side: Side
+    peer: str
+    """Folded."""
+    own_chain: Chain
+    peer_chain: Chain
+    account_seeds: tuple[bytes, ...]
+    writer: Writer = field(default_factory=crypto.new_writer)
+    epochs: dict[int, Epoch] = field(default_factory=dict)
+    hashes: list[bytes] = field(default_factory=list)
+    """Log hashes; that of ``n`` is at ``n``."""
+    writers: dict[bytes, WriterEnd] = field(default_factory=dict)
+    messages: list[Message] = field(default_factory=list)
+    trusted: LogPosition | None = None
+    """What was checked in an earlier run, and must come out again."""
+    own_vault_version: int = 0
+    """The newest that one's own messages name."""
+
+    def __post_init__(self) -> None:
+        self.hashes = [crypto.log_start(self.id.bytes).hash]
+
+    @property
+    def chains(self) -> Chains:
+        mine, theirs = self.own_chain, self.peer_chain
+        return (mine, theirs) if self.side == 0 else (theirs, mine)
+
+    @property
+    def log(self) -> LogPosition:
+        return LogPosition(len(self.hashes) - 1, self.hashes[-1])
+
+    @property
+    def newest_epoch(self) -> Epoch | None:
+        return self.epochs[max(self.epochs)] if self.epochs else None
+
+    def known_hash(self, n: int) -> bytes | None:
+        return self.hashes[n] if n < len(self.hashes) else None
+
+    def take_epochs(self, records: Iterable[bytes]) -> None:
+        for record in records:
+            previous = self.newest_epoch
+            epoch = crypto.open_epoch(
+                record,
+                conversation=self.id.bytes,
+                previous=previous,
+                side=self.side,
+                chains=self.chains,
+                account_seeds=self.account_seeds,
+                known_hash=self.known_hash,
+            )
+            self.epochs[epoch.epoch] = epoch
+
+    def take_row(self, row: Row) -> Message:
+        """The next row of the log. Nothing changes when a check refuses it."""
+        if row.n != self.log.n + 1:
+            raise Refused("log_mismatch")
+        opened = self._open(row)
+        after = crypto.log_next(self.log, opened.hash)
+        if self.trusted is not None and self.trusted.n == row.n:
+            crypto.check_log_hash(after, self.trusted.hash)
+        self.writers = crypto.advance_writers(self.writers, opened.header, opened.hash)
+        self.hashes.append(after.hash)
+        mine = row.side == self.side
+        if mine:
+            self.own_vault_version = max(self.own_vault_version, opened.header.vault_version)
+        message = Message(
+            n=row.n,
+            mine=mine,
+            text=opened.content.text,
+            sent_at=opened.content.sent_at,
+            stored_at=row.stored_at,
+            client_id=row.client_id,
+            hash=opened.hash,
+        )
+        self.messages.append(message)
+        return message
+
+    def _open(self, row: Row) -> OpenedEnvelope:
+        return crypto.open_envelope(
+            row.envelope,
+            conversation=self.id.bytes,
+            side=row.side,
+            client_id=row.client_id.bytes,
+            epochs=self.epochs,
+            chains=self.chains,
+            n=row.n,
+            known_hash=self.known_hash,
+        )
+
+    def checked_head(self, head: bytes) -> int:
+        """How far the friend's device says it has checked, if it agrees with this log."""
+        opened = crypto.open_head(head, conversation=self.id.bytes, chain=self.peer_chain)
+        crypto.check_log_hash(LogPosition(opened.n, opened.hash), self.known_hash(opened.n))
+        return opened.n
