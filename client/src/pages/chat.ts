@@ -1,0 +1,92 @@
+/** The chat page: puts keys, connection and screen together. */
+import { ChatSession } from '../chat/session'
+import { createApi, csrfTokenOf } from '../net/api'
+import { systemClock } from '../net/clock'
+import { browserSocket } from '../net/socket'
+import { loadAccount } from '../store/account_store'
+import { type Database, openDatabase, StorageRefused } from '../store/database'
+import { enterSends, preferenceStorage } from '../store/preferences'
+import '../ui/chat_app'
+import type { ChatApp } from '../ui/chat_app'
+import { type ChatPage, chatPage } from '../ui/chat_page'
+import { showMissingKeys, showNoStorage } from '../ui/missing_keys'
+import { showRequests } from '../ui/nav_badges'
+import { systemRandom } from '../wire/bytes'
+
+const API_TIMEOUT_MS = 20_000
+/** Browsers refuse to carry on with a larger body after the page is gone. */
+const KEEPALIVE_BYTES = 60_000
+
+async function start(): Promise<void> {
+  const page = chatPage(document)
+  let database: Database
+  try {
+    database = await openDatabase(page.foldedName)
+  } catch (error) {
+    if (!(error instanceof StorageRefused)) throw error
+    showNoStorage(document)
+    return
+  }
+  const account = await loadAccount(database)
+  if (account === undefined) {
+    showMissingKeys(document, page)
+    return
+  }
+  const session = new ChatSession({
+    account,
+    database,
+    api: createApi({ fetch: outliving, csrfToken: csrfTokenOf(document), timeoutMs: API_TIMEOUT_MS }),
+    connect: () => browserSocket(page.socketPath),
+    clock: systemClock,
+    random: systemRandom,
+    jitter: Math.random,
+    locks: navigator.locks,
+    isOnline: () => navigator.onLine,
+  })
+  bindPage(session, page)
+  show(session, page)
+  await session.start(page.conversation)
+}
+
+/** The vault is written when the page is left, so the request has to outlive it. */
+const outliving: typeof fetch = (input, init) => {
+  const size = typeof init?.body === 'string' ? init.body.length : 0
+  return fetch(input, { ...init, keepalive: size < KEEPALIVE_BYTES })
+}
+
+function show(session: ChatSession, page: ChatPage): void {
+  const app: ChatApp = document.createElement('chat-app')
+  app.session = session
+  app.places = page.places
+  app.limit = page.maxCharacters
+  app.enterSends = enterSends(preferenceStorage())
+  app.siteName = document.title.split(' · ').at(-1) ?? ''
+  app.onAction = (action) => {
+    if (action === 'reload') location.reload()
+    else location.assign(page.logIn(location.pathname))
+  }
+  document.querySelector('[data-chat]')?.replaceWith(app)
+}
+
+function bindPage(session: ChatSession, page: ChatPage): void {
+  window.addEventListener('online', () => {
+    session.connection.retryNow()
+  })
+  window.addEventListener('offline', () => {
+    session.connection.wentOffline()
+  })
+  window.addEventListener('pagehide', () => void session.keep())
+  document.addEventListener('visibilitychange', () => {
+    if (document.visibilityState === 'visible') session.connection.retryNow()
+    else void session.keep()
+  })
+  window.addEventListener('pageshow', (event) => {
+    if (event.persisted) location.reload()
+  })
+  session.onChange(() => {
+    showRequests(document, session.requests)
+    if (session.trouble?.kind === 'keys_missing') showMissingKeys(document, page)
+  })
+}
+
+await start()

@@ -1,0 +1,412 @@
+/** The chat page: the list, the room, the banners, and a voice for those who listen instead of look. */
+import { html, LitElement, nothing, type PropertyDeclarations, type TemplateResult } from 'lit'
+import { repeat } from 'lit/directives/repeat.js'
+import type { Conversation } from '../chat/conversation'
+import type { Arrival, ChatSession } from '../chat/session'
+import { Announcer } from './announcer'
+import { type Banner, type BannerAction, bannersOf, needsClock } from './banners'
+import type { ChatComposer } from './chat_composer'
+import './chat_composer'
+import type { ChatLog } from './chat_log'
+import './chat_log'
+import { showUnread } from './nav_badges'
+import { avatar, presenceState, presenceWord } from './person'
+import { isoTime, listTime } from './times'
+
+const ENDED = 'You can no longer send messages in this conversation.'
+
+export interface ChatPlaces {
+  /** The list of chats. */
+  readonly list: string
+  readonly addFriend: string
+  room(conversation: string): string
+}
+
+export class ChatApp extends LitElement {
+  static override properties: PropertyDeclarations = {
+    session: { attribute: false },
+    places: { attribute: false },
+    limit: { attribute: false },
+    enterSends: { attribute: false },
+    siteName: { attribute: false },
+    announced: { state: true },
+  }
+
+  declare session: ChatSession
+  declare places: ChatPlaces
+  /** Characters of a message. */
+  declare limit: number
+  declare enterSends: boolean
+  declare siteName: string
+  declare announced: string
+  /** Does what a banner offers; the page knows how. */
+  declare onAction: (action: BannerAction) => void
+
+  #tick = 0
+  #order: readonly string[] | null = null
+  #clock: ReturnType<typeof setInterval> | null = null
+  #quiet: (() => void)[] = []
+  readonly #announcer = new Announcer((text) => {
+    this.announced = text
+  })
+
+  constructor() {
+    super()
+    this.announced = ''
+  }
+
+  protected override createRenderRoot(): HTMLElement {
+    return this
+  }
+
+  override connectedCallback(): void {
+    super.connectedCallback()
+    const keys = (event: KeyboardEvent): void => {
+      this.#key(event)
+    }
+    const back = (): void => {
+      this.#wentTo(location.pathname)
+    }
+    document.addEventListener('keydown', keys)
+    window.addEventListener('popstate', back)
+    this.#quiet = [
+      this.session.onChange(() => {
+        this.requestUpdate()
+      }),
+      this.session.onArrival((arrival) => {
+        this.#arrived(arrival)
+      }),
+      () => {
+        document.removeEventListener('keydown', keys)
+      },
+      () => {
+        window.removeEventListener('popstate', back)
+      },
+    ]
+  }
+
+  override disconnectedCallback(): void {
+    super.disconnectedCallback()
+    for (const stop of this.#quiet) stop()
+    if (this.#clock !== null) clearInterval(this.#clock)
+    this.#clock = null
+  }
+
+  protected override willUpdate(): void {
+    this.#tick += 1
+    const ticking = needsClock(this.session, this.session.selected)
+    if (ticking)
+      this.#clock ??= setInterval(() => {
+        this.requestUpdate()
+      }, 500)
+    else if (this.#clock !== null) {
+      clearInterval(this.#clock)
+      this.#clock = null
+    }
+  }
+
+  protected override updated(): void {
+    const unread = this.session.conversations.filter((conversation) => conversation.unread > 0).length
+    showUnread(document, unread)
+    const name = this.session.selected?.summary.peer ?? 'Chats'
+    document.title = `${unread > 0 ? `(${unread}) ` : ''}${name} · ${this.siteName}`
+  }
+
+  // Going from chat to chat
+
+  #open(id: string | null): void {
+    const place = id === null ? this.places.list : this.places.room(id)
+    if (location.pathname !== place) history.pushState(null, '', place)
+    this.session.select(id)
+    void this.updateComplete.then(() => {
+      this.#focusRoom(id)
+    })
+  }
+
+  #wentTo(path: string): void {
+    const found = this.session.conversations.find(({ id }) => this.places.room(id) === path)
+    this.session.select(found?.id ?? null)
+    void this.updateComplete.then(() => {
+      this.#focusRoom(found?.id ?? null)
+    })
+  }
+
+  /** The composer on a desktop; on touch the heading, so that no keyboard jumps up. */
+  #focusRoom(id: string | null): void {
+    const touch = matchMedia('(pointer: coarse)').matches
+    if (id === null) this.querySelector<HTMLElement>('.chat-title')?.focus()
+    else if (touch || this.#composer === null) this.querySelector<HTMLElement>('.room-name')?.focus()
+    else this.#composer.focusText()
+  }
+
+  get #composer(): ChatComposer | null {
+    return this.querySelector<ChatComposer>('chat-composer')
+  }
+
+  #key(event: KeyboardEvent): void {
+    if (event.key === 'Escape' && this.querySelector('chat-log')?.contains(document.activeElement) === true) {
+      event.preventDefault()
+      this.#composer?.focusText()
+    }
+    if (!event.altKey || event.ctrlKey || event.metaKey) return
+    if (event.key !== 'ArrowUp' && event.key !== 'ArrowDown') return
+    event.preventDefault()
+    const rooms = this.#ordered()
+    const at = rooms.findIndex(({ id }) => id === this.session.selectedId)
+    const step = event.key === 'ArrowUp' ? -1 : 1
+    const candidates = event.shiftKey
+      ? rooms.filter(({ unread }, index) => unread > 0 && index !== at)
+      : rooms
+    const from = event.shiftKey ? (step === 1 ? -1 : candidates.length) : at
+    const next = candidates[from + step]
+    if (next !== undefined) this.#open(next.id)
+  }
+
+  #arrived({ conversation, entries }: Arrival): void {
+    const { peer } = conversation.summary
+    for (const { side, shown } of entries)
+      if (side !== conversation.side && shown.kind === 'text') this.#announcer.say(peer, shown.text)
+  }
+
+  /** Under the pointer nothing jumps: the order waits until it has left the list. */
+  #ordered(): readonly Conversation[] {
+    const rooms = this.session.conversations
+    const order = this.#order
+    if (order === null) return rooms
+    const place = (room: Conversation): number => {
+      const index = order.indexOf(room.id)
+      return index === -1 ? -1 : index
+    }
+    return [...rooms].sort((one, other) => place(one) - place(other))
+  }
+
+  // What is seen
+
+  protected override render(): TemplateResult {
+    const { selected, selectedId } = this.session
+    return html`<div class="chat-app" data-pane=${selectedId === null ? 'list' : 'room'}>
+      ${this.#sidebar()} ${selected === null ? this.#blank(selectedId) : this.#room(selected)}
+      <p class="visually-hidden" role="status" aria-live="polite">${this.announced}</p>
+    </div>`
+  }
+
+  #sidebar(): TemplateResult {
+    const rooms = this.#ordered()
+    return html`<nav class="chat-sidebar" aria-label="Chats">
+      <div class="chat-sidebar-head">
+        <h1 class="chat-title" tabindex="-1">Chats</h1>
+        <a class="icon-button" href=${this.places.addFriend} aria-label="Add friend">＋</a>
+      </div>
+      ${this.session.selectedId === null ? this.#banners(null) : nothing}
+      ${
+        rooms.length > 0
+          ? html`<ol
+              class="chat-list"
+              @pointerenter=${() => {
+                this.#order = rooms.map(({ id }) => id)
+              }}
+              @pointerleave=${() => {
+                this.#order = null
+                this.requestUpdate()
+              }}
+            >
+              ${repeat(
+                rooms,
+                ({ id }) => id,
+                (room) => html`<li>${this.#row(room)}</li>`,
+              )}
+            </ol>`
+          : this.#noRooms()
+      }
+    </nav>`
+  }
+
+  #noRooms(): TemplateResult {
+    if (!this.session.isListed) return html`<div class="empty"><p role="status">Loading your chats…</p></div>`
+    return html`<div class="empty">
+      <p class="empty-title">No friends yet.</p>
+      <p>Add someone by username.</p>
+      <a class="button button-primary" href=${this.places.addFriend}>Add friend</a>
+    </div>`
+  }
+
+  #row(room: Conversation): TemplateResult {
+    const { peer, online, activeAt, lastN } = room.summary
+    const isCurrent = room.id === this.session.selectedId
+    return html`<a
+      class="chat-row"
+      href=${this.places.room(room.id)}
+      aria-current=${isCurrent ? 'page' : nothing}
+      @click=${(event: MouseEvent) => {
+        if (event.button !== 0 || event.ctrlKey || event.metaKey || event.shiftKey) return
+        event.preventDefault()
+        this.#open(room.id)
+      }}
+    >
+      ${avatar(peer, online)}
+      <span class="chat-row-name">${peer}</span>
+      ${
+        lastN === 0
+          ? nothing
+          : html`<time class="chat-row-time" datetime=${isoTime(activeAt)}
+              >${listTime(activeAt, Date.now())}</time
+            >`
+      }
+      <span class="chat-row-last" dir="auto">${this.#lastLine(room, isCurrent)}</span>
+      ${
+        room.unread === 0
+          ? nothing
+          : html`<span class="badge badge-count"
+              >${room.unread}<span class="visually-hidden"> unread</span></span
+            >`
+      }
+      <span class="visually-hidden">${presenceWord(online)}</span>
+    </a>`
+  }
+
+  #lastLine(room: Conversation, isCurrent: boolean): TemplateResult | string {
+    const draft = this.session.drafts.of(room.id).trim()
+    if (draft !== '' && !isCurrent) return html`<b class="chat-row-draft">Draft:</b> ${draft}`
+    const waiting = room.sender.items.at(-1)
+    if (waiting !== undefined) return `You: ${waiting.content.text}`
+    const last = room.entries.findLast(({ shown }) => shown.kind !== 'repeat')
+    if (last !== undefined) {
+      const { shown } = last
+      if (shown.kind !== 'text') return 'Message not shown'
+      return last.side === room.side ? `You: ${shown.text}` : shown.text
+    }
+    if (!room.summary.peerHasKeys) return 'No encryption yet'
+    return room.summary.lastN > 0 ? 'Encrypted message' : 'No messages yet'
+  }
+
+  #blank(selectedId: string | null): TemplateResult {
+    const text =
+      selectedId !== null && !this.session.isListed ? 'Loading your chat…' : 'Choose a friend to start.'
+    return html`<div class="chat-blank empty">
+      ${selectedId === null ? nothing : this.#banners(null)}
+      <p>${text}</p>
+    </div>`
+  }
+
+  #room(room: Conversation): TemplateResult {
+    const { peer, online, open } = room.summary
+    const presence = online === false ? 'Offline – messages will wait' : presenceWord(online)
+    return html`<section class="chat-room" aria-labelledby="room-name">
+      <header class="room-header">
+        ${this.#leaveLink('icon-button only-narrow', html`<span aria-hidden="true">‹</span>`, 'Back to chats')}
+        ${avatar(peer)}
+        <div class="room-heading">
+          <h2 class="room-name" id="room-name" tabindex="-1">${peer}</h2>
+          ${
+            open
+              ? html`<span class="presence" data-state=${presenceState(online)}>${presence}</span>`
+              : html`<span class="presence" data-state="unknown">Not connected with you</span>`
+          }
+        </div>
+        ${this.#lock(room)} ${this.#leaveLink('button button-small only-wide', 'Leave room')}
+      </header>
+      ${this.#banners(room)}
+      <chat-log
+        .conversation=${room}
+        .tick=${this.#tick}
+        @alarm-action=${(event: CustomEvent<BannerAction>) => {
+          this.#act(event.detail)
+        }}
+      ></chat-log>
+      ${this.#composerOf(room)}
+    </section>`
+  }
+
+  #leaveLink(classes: string, content: TemplateResult | string, label?: string): TemplateResult {
+    return html`<a
+      class=${classes}
+      href=${this.places.list}
+      aria-label=${label ?? nothing}
+      @click=${(event: MouseEvent) => {
+        event.preventDefault()
+        this.#open(null)
+      }}
+      >${content}</a
+    >`
+  }
+
+  #lock(room: Conversation): TemplateResult {
+    if (room.phase === 'no_peer_keys') return html``
+    if (room.alarm !== null) return html`<span class="lock" data-state="changed">Alarm</span>`
+    return html`<span class="lock" data-state="encrypted">Encrypted</span>`
+  }
+
+  #banners(room: Conversation | null): TemplateResult {
+    const banners = bannersOf(this.session, room, Date.now())
+    const line = (banner: Banner): TemplateResult => this.#banner(banner)
+    const alarms = banners.filter(({ kind }) => kind === 'alarm')
+    const others = banners.filter(({ kind }) => kind !== 'alarm')
+    return html`<div class="banners" role="alert">${repeat(alarms, ({ key }) => key, line)}</div>
+      <div class="banners" role="status">${repeat(others, ({ key }) => key, line)}</div>`
+  }
+
+  #banner({ kind, text, spoken, action }: Banner): TemplateResult {
+    return html`<div class="banner banner-${kind}">
+      ${
+        spoken === undefined
+          ? html`<p>${text}</p>`
+          : html`<p><span aria-hidden="true">${text}</span><span class="visually-hidden">${spoken}</span></p>`
+      }
+      ${
+        action === undefined
+          ? nothing
+          : html`<div class="banner-actions">
+              <button
+                class="button button-small"
+                type="button"
+                @click=${() => {
+                  this.#act(action.kind)
+                }}
+              >
+                ${action.label}
+              </button>
+            </div>`
+      }
+    </div>`
+  }
+
+  #act(action: BannerAction): void {
+    switch (action) {
+      case 'retry_now':
+        this.session.connection.retryNow()
+        break
+      case 'ask_again':
+        this.session.selected?.askAgain()
+        break
+      case 'reload':
+      case 'sign_in':
+        this.onAction(action)
+    }
+  }
+
+  #composerOf(room: Conversation): TemplateResult {
+    const { peer, open } = room.summary
+    if (!open) return html`<div class="composer-closed"><p>${ENDED}</p></div>`
+    if (room.phase === 'no_peer_keys')
+      return html`<div class="composer-closed"><p>${peer} has not set up encryption yet.</p></div>`
+    if (room.alarm !== null)
+      return html`<div class="composer-closed"><p>Nothing is sent until this is settled.</p></div>`
+    return html`<chat-composer
+      .conversation=${room}
+      .drafts=${this.session.drafts}
+      .limit=${this.limit}
+      .enterSends=${this.enterSends}
+      @message-written=${() => {
+        this.querySelector<ChatLog>('chat-log')?.follow()
+      }}
+    ></chat-composer>`
+  }
+}
+
+customElements.define('chat-app', ChatApp)
+
+declare global {
+  interface HTMLElementTagNameMap {
+    'chat-app': ChatApp
+  }
+}

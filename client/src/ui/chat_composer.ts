@@ -1,0 +1,176 @@
+/** Where a message is written. What is typed is kept as a draft all the time. */
+import { html, LitElement, nothing, type PropertyDeclarations, type TemplateResult } from 'lit'
+import type { Conversation } from '../chat/conversation'
+import type { Drafts } from '../chat/drafts'
+
+const MAX_ROWS = 8
+
+export interface Keystroke {
+  readonly key: string
+  readonly keyCode: number
+  readonly isComposing: boolean
+  readonly shiftKey: boolean
+  readonly ctrlKey: boolean
+  readonly metaKey: boolean
+}
+
+/** Whether the key sends. `enterSends` is the person's choice; on a touch screen Enter makes a line. */
+export function sends(
+  stroke: Keystroke,
+  options: { readonly enterSends: boolean; readonly touch: boolean },
+): boolean {
+  if (stroke.key !== 'Enter' || stroke.isComposing || stroke.keyCode === 229) return false
+  if (stroke.ctrlKey || stroke.metaKey) return true
+  return options.enterSends && !options.touch && !stroke.shiftKey
+}
+
+/** Characters as people count them in the limit: code points. */
+export function characters(text: string): number {
+  return Array.from(text).length
+}
+
+/** Null while the limit is far. */
+export function countText(count: number, limit: number): string | null {
+  if (count < limit * 0.9) return null
+  const left = limit - count
+  return left >= 0
+    ? `${left} characters left`
+    : `${-left} characters too many. Shorten the message to send it.`
+}
+
+export class ChatComposer extends LitElement {
+  static override properties: PropertyDeclarations = {
+    conversation: { attribute: false },
+    drafts: { attribute: false },
+    limit: { attribute: false },
+    enterSends: { attribute: false },
+    count: { state: true },
+    problem: { state: true },
+  }
+
+  declare conversation: Conversation
+  declare drafts: Drafts
+  declare limit: number
+  declare enterSends: boolean
+  declare count: number
+  declare problem: string | null
+  #shown: Conversation | null = null
+
+  constructor() {
+    super()
+    this.count = 0
+    this.problem = null
+  }
+
+  protected override createRenderRoot(): HTMLElement {
+    return this
+  }
+
+  focusText(): void {
+    this.#text?.focus()
+  }
+
+  get #text(): HTMLTextAreaElement | null {
+    return this.querySelector('textarea')
+  }
+
+  protected override updated(): void {
+    const text = this.#text
+    if (text === null || this.#shown === this.conversation) return
+    this.#shown = this.conversation
+    text.value = this.drafts.of(this.conversation.id)
+    this.#fit(text)
+    this.count = characters(text.value)
+    this.problem = null
+  }
+
+  protected override render(): TemplateResult {
+    const { peer } = this.conversation.summary
+    const counted = countText(this.count, this.limit)
+    return html`<form
+      class="composer"
+      @submit=${(event: Event) => {
+        event.preventDefault()
+        void this.#send()
+      }}
+    >
+      <label class="visually-hidden" for="composer-text">Message to ${peer}</label>
+      <textarea
+        id="composer-text"
+        rows="1"
+        placeholder="Message to ${peer}"
+        autocomplete="off"
+        enterkeyhint=${this.enterSends ? 'send' : 'enter'}
+        aria-describedby="composer-count"
+        aria-invalid=${this.count > this.limit ? 'true' : 'false'}
+        @input=${() => {
+          this.#typed()
+        }}
+        @keydown=${(event: KeyboardEvent) => {
+          this.#key(event)
+        }}
+      ></textarea>
+      <button class="button button-primary composer-send" ?disabled=${this.count === 0}>Send</button>
+      <p
+        class="composer-count"
+        id="composer-count"
+        role="status"
+        data-over=${this.count > this.limit ? 'true' : 'false'}
+        ?hidden=${counted === null && this.problem === null}
+      >
+        ${this.problem ?? counted ?? nothing}
+      </p>
+    </form>`
+  }
+
+  #typed(): void {
+    const text = this.#text
+    if (text === null) return
+    this.count = text.value.trim() === '' ? 0 : characters(text.value)
+    this.problem = null
+    this.drafts.set(this.conversation.id, text.value)
+    this.#fit(text)
+  }
+
+  /** For browsers without `field-sizing`. */
+  #fit(text: HTMLTextAreaElement): void {
+    if (CSS.supports('field-sizing', 'content')) return
+    text.rows = Math.min(MAX_ROWS, text.value.split('\n').length)
+    while (text.rows < MAX_ROWS && text.scrollHeight > text.clientHeight) text.rows += 1
+  }
+
+  #key(event: KeyboardEvent): void {
+    const touch = matchMedia('(hover: none) and (pointer: coarse)').matches
+    if (!sends(event, { enterSends: this.enterSends, touch })) return
+    event.preventDefault()
+    void this.#send()
+  }
+
+  /** The text leaves the box only when it is safe in the outbox. */
+  async #send(): Promise<void> {
+    const text = this.#text
+    if (text === null) return
+    const { conversation, drafts } = this
+    const message = text.value.trim()
+    if (message === '' || characters(message) > this.limit) {
+      text.focus()
+      return
+    }
+    const written = text.value
+    text.value = ''
+    this.#typed()
+    text.focus()
+    try {
+      await conversation.sender.add(message)
+      this.dispatchEvent(new CustomEvent('message-written', { bubbles: true }))
+    } catch {
+      drafts.set(conversation.id, written)
+      if (this.conversation !== conversation) return
+      text.value = written
+      this.#typed()
+      this.problem = 'This browser could not keep the message. Try again.'
+    }
+  }
+}
+
+customElements.define('chat-composer', ChatComposer)

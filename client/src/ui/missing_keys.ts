@@ -1,0 +1,42 @@
+/** Signed in, but the browser has no keys: it cleared its storage, or never had any. The way back is a log-in. */
+import { csrfTokenOf } from '../net/api'
+import type { ChatPage } from './chat_page'
+
+export function showMissingKeys(page: Document, chat: Pick<ChatPage, 'logIn' | 'logOut'>): void {
+  if (page.querySelector('[data-missing-keys]') !== null) return
+  const button = page.createElement('button')
+  button.className = 'button button-primary'
+  button.type = 'button'
+  button.textContent = 'Sign in again'
+  button.addEventListener('click', () => void signInAgain(page, chat))
+  fill(page, 'This browser has no keys for you yet. Sign in again to bring them back.', button)
+}
+
+export function showNoStorage(page: Document): void {
+  fill(
+    page,
+    'This browser does not let this page keep anything, so it cannot keep your keys. Allow storage for this site, or leave the private window.',
+  )
+}
+
+function fill(page: Document, sentence: string, ...more: readonly HTMLElement[]): void {
+  const box = page.createElement('div')
+  box.className = 'empty'
+  box.dataset['missingKeys'] = ''
+  const line = page.createElement('p')
+  line.className = 'empty-title'
+  line.textContent = sentence
+  box.append(line, ...more)
+  page.querySelector('[data-chat], chat-app')?.replaceWith(box)
+}
+
+/** Signs out on the server only: what this browser still keeps, drafts and unsent messages, stays. */
+async function signInAgain(page: Document, chat: Pick<ChatPage, 'logIn' | 'logOut'>): Promise<void> {
+  await fetch(chat.logOut, {
+    method: 'POST',
+    headers: { 'X-CSRFToken': csrfTokenOf(page) },
+    credentials: 'same-origin',
+    redirect: 'manual',
+  }).catch(() => undefined)
+  location.assign(chat.logIn(location.pathname))
+}

@@ -1,0 +1,39 @@
+/** What draws a person: the colour and the letters of an avatar, as the templates' filters compute them (templatetags/look.py). */
+import { html, type TemplateResult } from 'lit'
+
+const AVATAR_HUES = 12
+
+/** The number of an `avatar-hue-` class. Case does not matter: names are compared without it. */
+export function avatarHue(name: string): number {
+  const sum = Array.from(name.toLowerCase()).reduce(
+    (total, character, index) => total + (character.codePointAt(0) ?? 0) * (index + 1),
+    0,
+  )
+  return sum % AVATAR_HUES
+}
+
+export function initials(name: string): string {
+  return name.slice(0, 2).toUpperCase()
+}
+
+export type PresenceState = 'online' | 'offline' | 'unknown'
+
+export function presenceState(online: boolean | null): PresenceState {
+  if (online === null) return 'unknown'
+  return online ? 'online' : 'offline'
+}
+
+export function presenceWord(online: boolean | null): string {
+  if (online === null) return 'Presence unknown'
+  return online ? 'Online' : 'Offline'
+}
+
+export function avatar(name: string, online?: boolean | null): TemplateResult {
+  const dot =
+    online === undefined
+      ? null
+      : html`<span class="avatar-presence" data-state=${presenceState(online)}></span>`
+  return html`<span class="avatar avatar-hue-${avatarHue(name)}" aria-hidden="true"
+    >${initials(name)}${dot}</span
+  >`
+}
