@@ -1,0 +1,382 @@
+"""The second client: against a running server, against a hostile one, and its decoders against anything."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.peer import crypto, wire
+from tests.peer.account import Account, create_account, unlock_account
+from tests.peer.client import Peer
+from tests.peer.conversation import Conversation, Message, Row
+from tests.peer.crypto import Refused
+from tests.peer.http import HttpRefused
+from tests.peer.live_server import LiveServer, live_server
+from tests.peer.wire import Content, Malformed, Side
+
+PASSWORD = "Passw0rd!"
+ORIGIN = "https://chat.example"
+CONVERSATION = UUID("0d4e2a5c-9b7f-4c11-8a3e-6f1d2c3b4a59")
+names = (f"Person{number}" for number in itertools.count(1))
+
+
+# Against a running server
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    with live_server(tmp_path_factory.mktemp("live")) as running:
+        yield running
+
+
+@asynccontextmanager
+async def connected(peer: Peer) -> AsyncIterator[Peer]:
+    await peer.connect()
+    try:
+        yield peer
+    finally:
+        await peer.disconnect()
+
+
+class Friends:
+    """Two people who are friends, connected, with their names and recovery codes."""
+
+    def __init__(self, server: LiveServer) -> None:
+        self.server = server
+        self.alice, self.bob = self.new_client(), self.new_client()
+        self.alice_name, self.bob_name = next(names), next(names)
+        self.alice_code = ""
+        self._clients = AsyncExitStack()
+
+    def new_client(self) -> Peer:
+        return Peer(self.server.origin, self.server.ca_file)
+
+    async def connect(self, peer: Peer) -> Peer:
+        return await self._clients.enter_async_context(connected(peer))
+
+    async def __aenter__(self) -> Friends:
+        self.alice_code = await self.alice.sign_up(self.alice_name, PASSWORD)
+        await self.bob.sign_up(self.bob_name, PASSWORD)
+        await self.alice.add_friend(self.bob_name)
+        await self.bob.approve([self.alice_name])
+        await self.connect(self.alice)
+        await self.connect(self.bob)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._clients.aclose()
+
+
+@pytest.fixture
+async def friends(server: LiveServer) -> AsyncIterator[Friends]:
+    async with Friends(server) as two:
+        yield two
+
+
+def texts(messages: list[Message]) -> list[str]:
+    return [message.text for message in messages]
+
+
+async def test_two_people_write_and_each_sees_what_the_other_checked(friends: Friends) -> None:
+    alice, bob = friends.alice, friends.bob
+
+    await alice.send(friends.bob_name, "Hello Bob.")
+    before = await alice.friend_has_checked(friends.bob_name)
+    seen = await bob.read(friends.alice_name)
+    await bob.send(friends.alice_name, "Grüße 👋")
+
+    assert [(one.n, one.mine, one.text) for one in seen] == [(1, False, "Hello Bob.")]
+    assert texts(await alice.read(friends.bob_name)) == ["Hello Bob.", "Grüße 👋"]
+    assert (before, await alice.friend_has_checked(friends.bob_name)) == (0, 1)
+
+
+async def test_a_new_epoch_is_used_by_both(friends: Friends) -> None:
+    await friends.alice.send(friends.bob_name, "in the first epoch")
+    await friends.bob.new_epoch(friends.alice_name)
+    await friends.bob.send(friends.alice_name, "in the second")
+    await friends.alice.send(friends.bob_name, "in the second too")
+
+    seen = await friends.bob.read(friends.alice_name)
+
+    assert texts(seen) == ["in the first epoch", "in the second", "in the second too"]
+
+
+async def test_another_client_of_the_same_person_reads_everything_and_writes(friends: Friends) -> None:
+    await friends.alice.send(friends.bob_name, "one")
+    second = friends.new_client()
+    assert await second.log_in(friends.bob_name, PASSWORD) is None
+    await friends.connect(second)
+
+    await second.send(friends.alice_name, "two")
+
+    assert texts(await friends.alice.read(friends.bob_name)) == ["one", "two"]
+    assert texts(await second.read(friends.alice_name)) == ["one", "two"]
+
+
+async def test_a_lost_password_costs_no_message(friends: Friends) -> None:
+    await friends.alice.send(friends.bob_name, "kept")
+    recovered = friends.new_client()
+    code = await recovered.recover(friends.alice_name, friends.alice_code, "An0ther-one")
+    await friends.connect(recovered)
+
+    assert code != friends.alice_code
+    assert texts(await recovered.read(friends.bob_name)) == ["kept"]
+    await recovered.send(friends.bob_name, "and on")
+    assert texts(await friends.bob.read(friends.alice_name)) == ["kept", "and on"]
+
+
+async def test_a_recovery_code_works_once_and_the_old_password_no_more(friends: Friends) -> None:
+    await friends.new_client().recover(friends.alice_name, friends.alice_code, "An0ther-one")
+
+    with pytest.raises(HttpRefused, match="wrong_recovery"):
+        await friends.new_client().recover(friends.alice_name, friends.alice_code, "Th1rd-one")
+    with pytest.raises(HttpRefused, match="wrong_credentials"):
+        await friends.new_client().log_in(friends.alice_name, PASSWORD)
+
+
+async def test_a_changed_password_opens_the_same_messages(friends: Friends) -> None:
+    await friends.alice.send(friends.bob_name, "kept")
+    await friends.alice.change_password(PASSWORD, "Chang3d-one")
+    again = friends.new_client()
+    await again.log_in(friends.alice_name, "Chang3d-one")
+    await friends.connect(again)
+
+    assert texts(await again.read(friends.bob_name)) == ["kept"]
+
+
+async def test_what_was_saved_goes_on(friends: Friends, tmp_path: Path) -> None:
+    await friends.alice.send(friends.bob_name, "before")
+    await friends.alice.store_positions()
+    friends.alice.save(tmp_path / "alice.json")
+    restored = await friends.connect(Peer.load(tmp_path / "alice.json"))
+
+    await restored.send(friends.bob_name, "after")
+
+    assert texts(await restored.read(friends.bob_name)) == ["before", "after"]
+    assert (tmp_path / "alice.json").stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_log_shorter_than_what_was_checked_is_noticed(friends: Friends, tmp_path: Path) -> None:
+    await friends.alice.send(friends.bob_name, "only one")
+    friends.alice.save(tmp_path / "alice.json")
+    restored = await friends.connect(Peer.load(tmp_path / "alice.json"))
+    name = friends.bob_name.lower()
+    restored.trusted[name] = replace(restored.trusted[name], n=2)
+
+    with pytest.raises(Refused, match="log_mismatch"):
+        await restored.read(friends.bob_name)
+
+
+# Against a hostile server
+
+
+class Cast:
+    """Alice's messages as the server holds them, and Bob, who is about to be lied to."""
+
+    def __init__(self) -> None:
+        self.alice, self.bob = self._account("alice"), self._account("bob")
+        self.chains = (self.alice.chain, self.bob.chain)
+        start = crypto.log_start(CONVERSATION.bytes)
+        self.record, epoch = crypto.create_epoch(
+            conversation=CONVERSATION.bytes,
+            previous=None,
+            chains=self.chains,
+            log=start,
+            device=self.alice.device,
+        )
+        self.rows = list(self._messages(epoch, start))
+
+    @staticmethod
+    def _account(name: str) -> Account:
+        keys = (crypto.password_door(name.ljust(32).encode()), crypto.recovery_door(bytes(20)))
+        return create_account(origin=ORIGIN, name=name, door_keys=keys, now=1)
+
+    def _messages(self, epoch: crypto.Epoch, log: crypto.LogPosition) -> Iterator[Row]:
+        writer = crypto.new_writer()
+        for n in range(1, 5):
+            client_id = UUID(int=n)
+            envelope, writer = crypto.seal_envelope(
+                epoch=epoch,
+                side=0,
+                chains=self.chains,
+                device=self.alice.device,
+                client_id=client_id.bytes,
+                writer=writer,
+                log=log,
+                vault_version=1,
+                content=Content(n, f"message {n}"),
+            )
+            log = crypto.log_next(log, crypto.envelope_hash(envelope))
+            yield Row(n, 0, client_id, envelope, n)
+
+    def bobs_view(self) -> Conversation:
+        view = Conversation(
+            id=CONVERSATION,
+            side=1,
+            peer="alice",
+            own_chain=self.chains[1],
+            peer_chain=self.chains[0],
+            account_seeds=self.bob.vault.account_seeds,
+        )
+        view.take_epochs([self.record])
+        return view
+
+
+@pytest.fixture(scope="module")
+def cast() -> Cast:
+    return Cast()
+
+
+def read_all(view: Conversation, rows: list[Row]) -> None:
+    for row in rows:
+        view.take_row(row)
+
+
+def test_an_honest_server_is_believed(cast: Cast) -> None:
+    view = cast.bobs_view()
+
+    read_all(view, cast.rows)
+
+    assert texts(view.messages) == ["message 1", "message 2", "message 3", "message 4"]
+
+
+def renumbered(rows: list[Row]) -> list[Row]:
+    return [replace(row, n=n) for n, row in enumerate(rows, start=1)]
+
+
+def test_a_dropped_message_is_noticed_even_when_the_rest_is_renumbered(cast: Cast) -> None:
+    first, _, *others = cast.rows
+
+    for rows in ([first, *others], renumbered([first, *others])):
+        with pytest.raises(Refused, match=r"log_mismatch|writer_broken"):
+            read_all(cast.bobs_view(), rows)
+
+
+def test_swapped_messages_are_noticed(cast: Cast) -> None:
+    first, second, *others = cast.rows
+
+    with pytest.raises(Refused, match=r"log_mismatch|writer_broken"):
+        read_all(cast.bobs_view(), renumbered([second, first, *others]))
+
+
+def test_a_repeated_message_is_noticed(cast: Cast) -> None:
+    first, *_ = cast.rows
+
+    with pytest.raises(Refused, match=r"log_mismatch|writer_broken"):
+        read_all(cast.bobs_view(), renumbered([first, first]))
+
+
+def test_a_message_put_into_the_other_mouth_is_noticed(cast: Cast) -> None:
+    first, *_ = cast.rows
+
+    with pytest.raises(Refused, match="unknown_device"):
+        read_all(cast.bobs_view(), [replace(first, side=1)])
+
+
+def test_a_message_under_another_client_id_is_noticed(cast: Cast) -> None:
+    first, *_ = cast.rows
+
+    with pytest.raises(Refused, match="wrong_client_id"):
+        read_all(cast.bobs_view(), [replace(first, client_id=UUID(int=9))])
+
+
+def test_what_was_refused_changes_nothing(cast: Cast) -> None:
+    view = cast.bobs_view()
+    first, second, *_ = cast.rows
+    with suppress(Refused):
+        view.take_row(second)
+
+    view.take_row(first)
+
+    assert texts(view.messages) == ["message 1"]
+
+
+def test_another_vault_than_the_identity_behind_the_door_is_noticed(cast: Cast) -> None:
+    key = crypto.password_door(b"alice".ljust(32))
+    mallory = replace(Cast._account("alice"), vault_key=cast.alice.vault_key)
+
+    with pytest.raises(Refused, match="vault_altered"):
+        unlock_account(
+            origin=ORIGIN,
+            name="alice",
+            entries=cast.alice.entries,
+            door=cast.alice.door(key),
+            door_key=key,
+            version=1,
+            box=mallory.vault_box(),
+            now=2,
+        )
+
+
+def test_a_door_stays_shut_for_another_password(cast: Cast) -> None:
+    right, wrong = crypto.password_door(b"alice".ljust(32)), crypto.password_door(bytes(32))
+
+    with pytest.raises(Refused, match="door_closed"):
+        crypto.open_door(replace(cast.alice.door(right), public=wrong.public), "alice", wrong)
+
+
+# The decoders, against anything
+
+items = st.recursive(
+    st.integers(0, wire.LARGEST_INTEGER) | st.binary(max_size=40) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=5),
+    max_leaves=20,
+)
+
+
+@given(st.lists(items, max_size=8))
+def test_cbor_comes_back_as_it_was(value: list[object]) -> None:
+    assert wire.decode_exact(wire.encode_cbor(value)) == value
+
+
+@given(st.binary(max_size=60))
+def test_what_is_accepted_as_cbor_has_one_form(raw: bytes) -> None:
+    with suppress(Malformed):
+        assert wire.encode_cbor(wire.decode_exact(raw)) == raw
+
+
+@given(st.text(max_size=40))
+def test_what_is_accepted_as_base64url_has_one_form(text: str) -> None:
+    with suppress(Malformed):
+        assert wire.to_base64url(wire.from_base64url(text)) == text
+
+
+@given(st.integers(0, 2**50), st.text(max_size=300))
+def test_content_comes_back_as_it_was(sent_at: int, text: str) -> None:
+    content = Content(sent_at, text)
+
+    assert wire.decode_content(content.encode()) == content
+
+
+@given(st.binary(min_size=20, max_size=20))
+def test_a_recovery_code_comes_back_as_it_was(code: bytes) -> None:
+    assert crypto.parse_recovery_code(crypto.format_recovery_code(code).lower()) == code
+
+
+@given(st.integers(2, 70_000))
+def test_padding_costs_at_most_twelve_percent(length: int) -> None:
+    assert length <= crypto.padme(length) <= length * 1.12 + 1
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_both_sides_open_an_epoch(cast: Cast, side: Side) -> None:
+    account = (cast.alice, cast.bob)[side]
+
+    epoch = crypto.open_epoch(
+        cast.record,
+        conversation=CONVERSATION.bytes,
+        previous=None,
+        side=side,
+        chains=cast.chains,
+        account_seeds=account.vault.account_seeds,
+    )
+
+    assert epoch.epoch == 1
