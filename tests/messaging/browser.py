@@ -97,7 +97,7 @@ class Socket:
         """Whether no such frame comes within that time. (A ``receive`` that times out would end the application.)"""
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
-            if not await self._communicator.receive_nothing(timeout=left, interval=0.02):
-                if isinstance(await self.receive(), kind):
-                    return False
+            is_quiet = await self._communicator.receive_nothing(timeout=left, interval=0.02)
+            if not is_quiet and isinstance(await self.receive(), kind):
+                return False
         return True

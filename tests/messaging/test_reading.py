@@ -11,6 +11,7 @@ from asgiref.sync import sync_to_async
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from pytest_django import Settings
 
 from accounts.services import key_chain
 from friends.models import Friendship
@@ -166,11 +167,9 @@ async def test_the_list_shows_each_conversation_newest_activity_first(
     assert not listed.more
 
 
-async def test_the_list_goes_on_after_the_conversation_that_is_named(
-    a: Person, settings: object, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_list_goes_on_after_the_conversation_that_is_named(a: Person, settings: Settings) -> None:
     await sync_to_async(lambda: [befriend(a, make_person(f"Friend{n}")) for n in range(5)])()
-    monkeypatch.setattr(settings, "CONVERSATIONS_PAGE_ROWS", 2)
+    settings.CONVERSATIONS_PAGE_ROWS = 2
     seen: list[str] = []
     before, more = None, True
     async with a.socket() as alice:
