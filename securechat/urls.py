@@ -15,6 +15,7 @@ urlpatterns = [
     path("chat/", include("messaging.urls")),
     path("trust/", views.trust, name="trust"),
     path("trust/root.crt", views.root_certificate, name="root-certificate"),
+    path("trust/qr.svg", views.trust_qr, name="trust-qr"),
     path("healthz", views.healthz, name="healthz"),
     path(f"{settings.ADMIN_PATH}/", admin.site.urls),
 ]
