@@ -204,7 +204,8 @@ SILENCED_SYSTEM_CHECKS = [
     "security.W021",  # So is a place on the browsers' preload list.
 ]
 SECURE_CONTENT_TYPE_NOSNIFF = True
-SECURE_REFERRER_POLICY = "no-referrer"
+# Not "no-referrer": a form would then be posted with "Origin: null", which is nobody of ours.
+SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 SESSION_COOKIE_NAME = "__Host-securechat"

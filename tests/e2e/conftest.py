@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from tests.e2e.person import Person
 from tests.e2e.recording_proxy import RecordingProxy
 
 ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "var" / "screenshots"
+FAILED = pytest.StashKey[bool]()
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -61,10 +63,10 @@ class LiveServer:
         self.process.wait(10)
 
     def start(self) -> None:
-        log = (self.directory / "server.log").open("ab")
-        self.process = subprocess.Popen(
-            [sys.executable, "manage.py", "serve"], cwd=ROOT, env=self.environment, stdout=log, stderr=log
-        )
+        with (self.directory / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "manage.py", "serve"], cwd=ROOT, env=self.environment, stdout=log, stderr=log
+            )
         wait_for_port(int(self.environment["LISTEN_PORT"]), self.process)
 
 
@@ -132,8 +134,18 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, object]) -> dic
     return {**browser_type_launch_args, **executable, "args": CHROMIUM_ARGUMENTS}
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        item.stash[FAILED] = True
+    return report
+
+
 @pytest.fixture
-def new_person(browser: Browser, server: LiveServer) -> Iterator[Callable[..., Person]]:
+def new_person(
+    browser: Browser, server: LiveServer, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., Person]]:
     """Makes a person in a browser of their own; alarms and errors on their console fail the test."""
     people: list[Person] = []
 
@@ -144,6 +156,9 @@ def new_person(browser: Browser, server: LiveServer) -> Iterator[Callable[..., P
 
     yield make
     problems = [problem for person in people for problem in person.problems]
+    if problems or request.node.stash.get(FAILED, False):
+        for person in people:
+            person.screenshot(RESULTS / f"{request.node.originalname}-{person.name}.png")
     for person in people:
         person.context.close()
     assert problems == []

@@ -57,8 +57,18 @@ class RecordingProxy:
         )
         self._ready.set()
         self._loop.run_forever()
-        self._close_all()
         self._server.close()
+        self._close_all()
+        self._loop.run_until_complete(self._end())
+        self._loop.close()
+
+    async def _end(self) -> None:
+        """Lets every connection end before its loop does."""
+        rest = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in rest:
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
+        await asyncio.sleep(0.1)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._cut:
@@ -74,8 +84,8 @@ class RecordingProxy:
         self._writers |= {writer, downstream}
         try:
             await asyncio.gather(self._towards_server(reader, downstream), self._towards_browser(upstream, writer))
-        except (OSError, asyncio.IncompleteReadError):
-            pass
+        except (OSError, asyncio.CancelledError):
+            pass  # Cut by a test, or the end of the proxy.
         finally:
             self._writers -= {writer, downstream}
             for side in (writer, downstream):

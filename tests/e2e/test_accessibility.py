@@ -25,7 +25,7 @@ SIGNED_IN_PAGES = [
     "/chat/",
 ]
 WIDTHS = [320, 1280]
-SCREENSHOTS = Path(__file__).resolve().parents[2] / "test-results" / "pages"
+SCREENSHOTS = Path(__file__).resolve().parents[2] / "var" / "screenshots" / "pages"
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 
 
