@@ -82,6 +82,21 @@ def test_a_door_opens_for_its_password_and_its_code(people: Any) -> None:
             assert [part.hex() for part in behind] == [person["vault_key"], person["identity_seed"]]
 
 
+def test_what_a_browser_sealed_opens_for_its_purpose_only() -> None:
+    """``hpke.json`` is made by the browser's library, from chosen randomness, which Python's does not take."""
+    stored = {name: bytes.fromhex(value) for name, value in load("hpke").items()}
+    seed, context, sealed = stored["seed"], stored["context"], stored["sealed"]
+
+    assert crypto.xwing_public(seed) == stored["public"]
+    opened = crypto.open_sealed(seed, "door/vault-key", context, sealed, code="door_closed")
+    assert opened == stored["plaintext"]
+    with pytest.raises(Refused, match="door_closed"):
+        crypto.open_sealed(seed, "door/identity", context, sealed, code="door_closed")
+    for altered in flipped(sealed, step=37):
+        with pytest.raises(Refused, match="door_closed"):
+            crypto.open_sealed(seed, "door/vault-key", context, altered, code="door_closed")
+
+
 @pytest.mark.parametrize("case", load("key_chain")["refused"], ids=lambda case: case["why"])
 def test_a_bad_key_chain_is_refused(case: Any) -> None:
     stored = load("key_chain")
@@ -109,15 +124,22 @@ def test_every_flipped_bit_of_a_key_chain_is_refused() -> None:
 def test_a_shorter_or_another_chain_than_the_pinned_one_is_refused() -> None:
     stored = load("key_chain")
     entries = [bytes.fromhex(entry) for entry in stored["entries"]]
-    expected = {"origin": stored["origin"], "name": stored["name"]}
-    chain = crypto.verify_chain(entries, **expected)
-    pinned = {"pinned_identity": chain.identity_public, "pinned": chain.position}
+    chain = crypto.verify_chain(entries, origin=stored["origin"], name=stored["name"])
 
-    assert crypto.verify_chain(entries, **expected, **pinned) == chain
+    def verify(entries: list[bytes], *, identity: bytes = chain.identity_public) -> Chain:
+        return crypto.verify_chain(
+            entries,
+            origin=stored["origin"],
+            name=stored["name"],
+            pinned_identity=identity,
+            pinned=chain.position,
+        )
+
+    assert verify(entries) == chain
     with pytest.raises(Refused, match="chain_rolled_back"):
-        crypto.verify_chain(entries[:2], **expected, **pinned)
+        verify(entries[:2])
     with pytest.raises(Refused, match="identity_changed"):
-        crypto.verify_chain(entries, **expected, **{**pinned, "pinned_identity": bytes(32)})
+        verify(entries, identity=bytes(32))
 
 
 def test_a_vault_opens_and_every_sampled_flipped_bit_is_refused() -> None:
@@ -150,7 +172,8 @@ def test_every_sampled_flipped_bit_of_an_epoch_record_is_refused(people: Any, ch
 
 
 def test_messages_open_and_the_log_agrees(chains: Chains, epoch: Epoch) -> None:
-    log, writers = crypto.log_start(make_vectors.CONVERSATION), {}
+    log = crypto.log_start(make_vectors.CONVERSATION)
+    writers: dict[bytes, crypto.WriterEnd] = {}
     for message in load("envelope")["messages"]:
         opened = crypto.open_envelope(
             bytes.fromhex(message["envelope"]),

@@ -11,7 +11,7 @@ import { openEnvelope, padme, sealEnvelope } from '../../src/crypto/envelope'
 import { openEpoch, type OpenedEpoch } from '../../src/crypto/epoch'
 import { safetyNumber } from '../../src/crypto/fingerprint'
 import { createHead, openHead } from '../../src/crypto/head'
-import { publicOfSeed } from '../../src/crypto/hpke'
+import { open, publicOfSeed, seal } from '../../src/crypto/hpke'
 import { type Chains, extendKeyChain, verifyKeyChain } from '../../src/crypto/key_chain'
 import { hash, kdf, mac } from '../../src/crypto/labels'
 import { logNext, logStart } from '../../src/crypto/log'
@@ -29,6 +29,7 @@ import {
   recoveryHash,
   recoveryProof,
 } from '../../src/crypto/recovery_code'
+import { DoorClosed } from '../../src/crypto/errors'
 import { openVault, pinOf, positionOf, sealVault } from '../../src/crypto/vault'
 import { advanceWriters, NO_WRITERS, type WriterSpans } from '../../src/crypto/writer_chain'
 import { type Bytes, concat, type Random, toHex } from '../../src/wire/bytes'
@@ -104,6 +105,39 @@ describe('derivation', () => {
     expect(toHex(await publicOfSeed(secret))).toBe(primitives.xwing_public)
     for (const ed25519 of [native, noble]) {
       expect(toHex(await ed25519.publicOf(secret))).toBe(primitives.public)
+    }
+  })
+})
+
+describe('sealing', () => {
+  const vector = load('hpke') as Readonly<
+    Record<'seed' | 'public' | 'randomness' | 'context' | 'plaintext' | 'sealed', string>
+  >
+  const context = bytes(vector.context)
+
+  it('makes the recorded bytes from the recorded randomness', async () => {
+    const unsafeRandomnessForTests = bytes(vector.randomness)
+    const sealing = {
+      publicKey: bytes(vector.public),
+      what: 'door/vault-key',
+      context,
+      unsafeRandomnessForTests,
+    } as const
+
+    expect(toHex(await seal(sealing, bytes(vector.plaintext)))).toBe(vector.sealed)
+  })
+
+  it('opens for its purpose and context only, and never with a sampled bit flipped', async () => {
+    const seed = bytes(vector.seed)
+    const sealed = bytes(vector.sealed)
+    const closed = (): DoorClosed => new DoorClosed()
+    const opening = { seed, what: 'door/vault-key', context } as const
+
+    expect(toHex(await open(opening, sealed, closed))).toBe(vector.plaintext)
+    await expect(open({ ...opening, what: 'door/identity' }, sealed, closed)).rejects.toThrow(DoorClosed)
+    await expect(open({ ...opening, context: new Uint8Array() }, sealed, closed)).rejects.toThrow(DoorClosed)
+    for (const altered of flipped(sealed, 37)) {
+      await expect(open(opening, altered, closed)).rejects.toThrow(DoorClosed)
     }
   })
 })
