@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,12 +23,12 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def key_file(settings: Settings, tmp_path: Path) -> Iterator[Path]:
+def key_file(settings: Settings, tmp_path: Path) -> Path:
     """A key file of this test's own, made before its people are."""
     path = tmp_path / "keys.json"
     sealed.write_key_file(sealed.new_key_ring(), path)
     settings.KEYS_FILE = str(path)
-    yield path
+    return path
 
 
 @pytest.fixture
@@ -103,7 +102,8 @@ def test_seals_of_every_table_move_to_the_new_key(alice: User, bob: User, friend
         (EpochRecord, "sealed_record"),
     ):
         rows = model._default_manager.values_list(column, flat=True)
-        assert rows and all(sealed.is_sealed_by_newest(row) for row in rows)
+        assert rows
+        assert all(sealed.is_sealed_by_newest(row) for row in rows)
     assert all(vault.box for vault in Vault.objects.all())
     assert all(door.content for door in Door.objects.all())
 
