@@ -150,6 +150,7 @@ class FriendshipAdmin(_FriendshipModelAdmin):
         changed = act(public_ids=chosen)
         if changed:
             rows = Friendship.objects.filter(pk__in=[friendship.pk for friendship in changed])
+            assert request.user.pk is not None
             LogEntry.objects.log_actions(
                 request.user.pk, rows, CHANGE, change_message=f"{done.capitalize()} by an operator."
             )

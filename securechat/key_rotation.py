@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 from django.db import models, transaction
 
@@ -37,9 +37,8 @@ class Walk:
     report: Callable[[Progress], None] = lambda progress: None
 
 
-class Rewrite(Protocol):
-    def __call__(self, rows: list[Any]) -> dict[Any, dict[str, object]]:
-        """New column values by primary key, for those of these rows that are not under the newest key yet."""
+# New column values by primary key, for those of the given rows that are not under the newest key yet.
+Rewrite: TypeAlias = Callable[[list[Any]], Mapping[Any, Mapping[str, object]]]
 
 
 def walk(rows: models.QuerySet[Any], rewrite: Rewrite, how: Walk) -> Progress:
@@ -63,7 +62,7 @@ def walk(rows: models.QuerySet[Any], rewrite: Rewrite, how: Walk) -> Progress:
         how.report(progress)
 
 
-def _rewritten(rewrite: Rewrite, batch: list[Any], table: str) -> dict[Any, dict[str, object]]:
+def _rewritten(rewrite: Rewrite, batch: list[Any], table: str) -> Mapping[Any, Mapping[str, object]]:
     try:
         return rewrite(batch)
     except sealed.SealBroken:

@@ -18,7 +18,8 @@ class SealedColumn:
     open: Callable[[Any], object]
 
     def rows(self, database: str = DEFAULT_DB_ALIAS) -> models.QuerySet[Any]:
-        return apps.get_model(self.model)._default_manager.using(database).order_by("pk")
+        rows: models.QuerySet[Any] = apps.get_model(self.model)._default_manager.using(database)
+        return rows.order_by("pk")
 
 
 _registered: dict[str, SealedColumn] = {}

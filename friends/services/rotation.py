@@ -33,7 +33,7 @@ def rotate_blind_indexes(how: Walk) -> Progress:
         people = {
             person.folded_name: person for person in User.objects.filter(folded_name__in=set(names.values()))
         }
-        changed = {}
+        changed: dict[Any, dict[str, object]] = {}
         for row in rows:
             friend = people.get(names[row.pk])
             if friend is None or not row.is_friend(friend):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from html import unescape
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.db import connection
-from django.http import HttpResponse
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -25,10 +25,10 @@ ClientOf = Callable[[User], Client]
 Status = Friendship.Status
 
 
-def said(response: HttpResponse) -> list[str]:
+def said(response: Any) -> list[str]:
     """The messages on the page that a form led to."""
     page = response.content.decode()
-    sentences = [str(message) for message in response.context["messages"]]  # type: ignore[attr-defined]
+    sentences = [str(message) for message in response.context["messages"]]
     assert all(sentence in unescape(page) for sentence in sentences)
     return sentences
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from uuid import UUID
 
 import pytest
 from django.conf import settings
@@ -178,7 +179,7 @@ class TwoPeople(RuleBasedStateMachine):
             assert Friendship.objects.received_by(person).exists() == received
             assert Friendship.objects.involving(person).accepted().exists() == self.wishes.friends
 
-    def _ids(self) -> list[object]:
+    def _ids(self) -> list[UUID]:
         return list(Friendship.objects.between(*self.people).values_list("public_id", flat=True))
 
 
