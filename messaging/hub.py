@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TypeAlias, TypeVar
 from uuid import UUID
@@ -19,11 +20,12 @@ from django.conf import settings
 from django.db import DatabaseError
 from django.utils import timezone
 
+from accounts.models import User
 from messaging import doorbell, news, protocol, sessions
 from messaging.connection import CloseCode, Connection
 from messaging.errors import ConversationNotFound
 from messaging.services import epochs, heads
-from messaging.services.conversations import Membership, milliseconds
+from messaging.services.conversations import Membership, membership_of, milliseconds, summary_of
 from messaging.services.delivery import Outcome, Stored
 from messaging.threads import DatabaseThreads
 from messaging.watch import PresenceWatch
@@ -236,8 +238,7 @@ class Hub:
             case events.SessionsChanged(user_id=user_id):
                 await self._check_sessions(self._of_user.get(user_id, ()))
             case events.FriendshipChanged(user_ids=user_ids, conversation=conversation):
-                for user_id in user_ids:
-                    await self._friendship_changed(user_id, conversation)
+                await self._friendship_changed(user_ids, conversation)
             case events.RequestsChanged(user_id=user_id):
                 await self._requests_changed(user_id)
             case events.KeysChanged(user_id=user_id):
@@ -254,20 +255,28 @@ class Hub:
             case datetime():
                 await self._catch_up(note)
 
-    async def _friendship_changed(self, user_id: int, conversation: UUID) -> None:
-        connections = self._ready(user_id)
-        if not connections:
-            return
-        try:
-            membership, summary = await self.read(news.friendship_as_it_is, connections[0].user, conversation)
-        except ConversationNotFound:
-            return
-        for connection in connections:
-            if connection.is_ready:
-                self._adopt(connection, membership)
+    async def _friendship_changed(self, user_ids: Iterable[int], conversation: UUID) -> None:
+        """First all sockets belong to it, then they are told how it is: what is stored meanwhile is in one or the other."""
+        here = [user_id for user_id in user_ids if self._ready(user_id)]
+        for user_id in here:
+            await self._membership_changed(user_id, conversation)
+        for user_id in here:
+            for connection in self._ready(user_id)[:1]:
+                await self._tell_summary(connection.user, conversation)
+
+    async def _membership_changed(self, user_id: int, conversation: UUID) -> None:
+        for connection in self._ready(user_id)[:1]:
+            with suppress(ConversationNotFound):
+                membership = await self.read(membership_of, connection.user, conversation)
+                self.adopt(user_id, membership)
+                if membership.open and membership.peer_id is not None:
+                    await self._presence.look_at([membership.peer_id])
+
+    async def _tell_summary(self, user: User, conversation: UUID) -> None:
+        with suppress(ConversationNotFound):
+            summary = await self.read(summary_of, user, conversation)
+            for connection in self._ready(user.pk):
                 connection.send(protocol.ConversationChanged(summary=summary))
-        if membership.open and membership.peer_id is not None:
-            await self._presence.look_at([membership.peer_id])
 
     async def _requests_changed(self, user_id: int) -> None:
         connections = self._ready(user_id)
@@ -314,7 +323,7 @@ class Hub:
                 now = await self.read(news.introduction, connection.user)
                 for membership in now.memberships.values():
                     if connection.memberships.get(membership.conversation) != membership:
-                        await self._friendship_changed(user_id, membership.conversation)
+                        await self._friendship_changed([user_id], membership.conversation)
         try:
             for conversation, row in await self.read(news.rows_since, since, set(self._of_conversation)):
                 self._send_to(conversation, protocol.EnvelopeNew(conversation=conversation, row=row))

@@ -14,7 +14,7 @@ from django.db.models import Q
 from accounts.models import User
 from friends.models import Friendship
 from messaging.models import Conversation, Envelope
-from messaging.protocol import Row, Summary
+from messaging.protocol import Row
 from messaging.services import conversations
 from messaging.services.conversations import Membership, row_of
 
@@ -37,11 +37,6 @@ def introduction(user: User) -> Introduction:
 
 def waiting_requests(user: User) -> int:
     return Friendship.objects.received_by(user).count()
-
-
-def friendship_as_it_is(user: User, conversation: UUID) -> tuple[Membership, Summary]:
-    """Raises ``ConversationNotFound``."""
-    return conversations.membership_of(user, conversation), conversations.summary_of(user, conversation)
 
 
 def rows_in(spans: Sequence[tuple[UUID, int, int]]) -> list[tuple[UUID, Row]]:

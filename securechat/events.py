@@ -136,8 +136,8 @@ async def apublish(event: Event) -> None:
             redis_state.answered()
 
 
-def encode(event: Event) -> bytes:
-    return _ring.dump_json(_Ring(PROCESS, event))
+def encode(event: Event, *, process: str = PROCESS) -> bytes:
+    return _ring.dump_json(_Ring(process, event))
 
 
 def decode(data: bytes) -> Event | None:

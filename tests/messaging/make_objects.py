@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID, uuid4
 
 import cbor2
@@ -29,7 +30,7 @@ class Tab:
     def device(self) -> bytes:
         return H("device", self.key.public_key().public_bytes_raw())[:16]
 
-    def envelope(self, client_id: UUID, /, *, length: int = 100, **changes: object) -> bytes:
+    def envelope(self, client_id: UUID, /, *, length: int = 100, **changes: Any) -> bytes:
         """The next one; ``changes`` replaces fields of the header by name."""
         fields: dict[str, object] = {
             "version": 1,
@@ -66,7 +67,7 @@ class Tab:
             ref=ref, conversation=self.conversation, client_id=client_id, epoch=self.epoch, envelope=envelope
         )
 
-    def record(self, number: int = 1, *, prev: bytes = NO_HASH, **changes: object) -> bytes:
+    def record(self, number: int = 1, *, prev: bytes = NO_HASH, **changes: Any) -> bytes:
         member = [os.urandom(HASH_BYTES), 1, 2, os.urandom(HASH_BYTES)]
         fields: dict[str, object] = {
             "version": 1,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -161,17 +162,15 @@ async def test_a_writer_continues_where_it_was(a: Person, b: Person, conversatio
         await open_epoch(alice, tab)
         await alice.ask(tab.send(1), protocol.EnvelopeStored)
         before = tab.prev
-        for ref, changes in enumerate(
-            [
-                {"seq": 3},
-                {"seq": 2, "prev": bytes(32)},
-                {"seq": 1, "prev": bytes(32)},
-                {"seq": 1, "prev": before},
-                {"seq": 0},
-                {"writer": bytes(16)},
-            ],
-            start=2,
-        ):
+        spoilt: list[dict[str, Any]] = [
+            {"seq": 3},
+            {"seq": 2, "prev": bytes(32)},
+            {"seq": 1, "prev": bytes(32)},
+            {"seq": 1, "prev": before},
+            {"seq": 0},
+            {"writer": bytes(16)},
+        ]
+        for ref, changes in enumerate(spoilt, start=2):
             client_id = uuid4()
             frame = tab.frame(tab.envelope(client_id, **changes), client_id, ref)
 
@@ -213,9 +212,8 @@ async def test_a_frame_and_its_envelope_must_say_the_same(a: Person, b: Person, 
     tab = a.tab(conversation)
     async with a.socket() as alice:
         await open_epoch(alice, tab)
-        for ref, change in enumerate(
-            [{"client_id": uuid4()}, {"epoch": 2}, {"envelope": b"no envelope"}], start=1
-        ):
+        spoilt: list[dict[str, Any]] = [{"client_id": uuid4()}, {"epoch": 2}, {"envelope": b"no envelope"}]
+        for ref, change in enumerate(spoilt, start=1):
             frame = tab.frame(tab.envelope(client_id := uuid4()), client_id, ref).model_copy(update=change)
 
             assert await alice.refusal_of(frame) == "malformed_frame", change
