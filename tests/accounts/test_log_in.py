@@ -5,7 +5,9 @@ import json
 from typing import Any
 
 import pytest
-from django.contrib.auth import authenticate
+from asgiref.sync import sync_to_async
+from django.contrib.auth import aauthenticate, authenticate
+from django.db import IntegrityError
 from django.test import Client
 from django.utils import timezone
 
@@ -130,9 +132,6 @@ def test_the_backend_alone_refuses_a_plain_password_and_takes_the_derived_one() 
 
 @pytest.mark.django_db(transaction=True)
 async def test_the_backend_answers_the_same_without_a_thread() -> None:
-    from asgiref.sync import sync_to_async
-    from django.contrib.auth import aauthenticate
-
     user = await sync_to_async(make_user_without_keys)("Oscar1")
 
     assert await aauthenticate(None, username="Oscar1", password=PASSWORD) is None
@@ -274,8 +273,6 @@ def test_a_suspension_ends_a_session_at_the_next_page(alice: User) -> None:
 
 
 def test_two_names_that_differ_in_case_only_are_refused_by_the_database() -> None:
-    from django.db import IntegrityError
-
     make_user("Alice1")
 
     with pytest.raises(IntegrityError):

@@ -1,17 +1,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from accounts.models import User, Vault
 from accounts.services import key_chain
-from accounts.wire import encode_base64url
+from accounts.wire import encode_base64url, entry_hash
 from securechat import events, sealed
 from tests.accounts.browser import Browser, next_entry, next_vault, signed_in
-from tests.factories import Identity, make_user, raw_public
+from tests.accounts.conftest import Committing
+from tests.factories import Identity, raw_public
 
 pytestmark = pytest.mark.django_db
 
@@ -20,31 +20,13 @@ def code(response: Any) -> tuple[int, str]:
     return response.status_code, response.json()["code"]
 
 
-@pytest.fixture
-def identity() -> Identity:
-    return Identity("Alice1")
-
-
-@pytest.fixture
-def alice(identity: Identity) -> User:
-    return make_user("Alice1", identity=identity)
-
-
-@pytest.fixture
-def heard() -> Iterator[list[events.Event]]:
-    rung: list[events.Event] = []
-    stop = events.listen(rung.append)
-    yield rung
-    stop()
-
-
 def test_another_browser_is_added_and_others_are_told(
-    alice: User, identity: Identity, heard: list[events.Event], django_capture_on_commit_callbacks: Any
+    alice: User, identity: Identity, heard: list[events.Event], committing: Committing
 ) -> None:
     browser = signed_in("Alice1")
     entry = next_entry(alice, identity)
 
-    with django_capture_on_commit_callbacks(execute=True):
+    with committing():
         response = browser.post("/api/key-chain/", {"entry": entry})
 
     assert (response.status_code, response.json()) == (201, {"seq": 3})
@@ -84,8 +66,6 @@ def test_a_browser_is_on_the_chain_once(alice: User, identity: Identity) -> None
 
 def test_a_second_genesis_is_refused(alice: User, identity: Identity) -> None:
     chain = key_chain.entries_of(alice)
-    from accounts.wire import entry_hash
-
     payload = [identity.origin, "alice1", raw_public(identity.key), 1, os.urandom(1216)]
     genesis = identity.entry(seq=3, prev=entry_hash(chain[-1]), kind="genesis", payload=payload)
 
