@@ -38,7 +38,7 @@ def rotate_blind_indexes(how: Walk) -> Progress:
             friend = people.get(names[row.pk])
             if friend is None or not row.is_friend(friend):
                 continue
-            indexes = {
+            indexes: dict[str, object] = {
                 "friend_index": friend_index(friend),
                 "pair_index": pair_index_of(row.sender_id, friend.pk),
             }
