@@ -14,6 +14,8 @@ from twisted.web import http
 
 _LINGER = timedelta(seconds=2)  # For a browser that is still sending to read the refusal.
 
+_CODES_OF_SERVERS = frozenset({1001, 1008, 1009, 1011, 1012, 1013})
+
 
 class GuardedChannel(http.HTTPChannel):
     """One connection. Daphne reads every body to its end before Django sees it, so it is refused here or not at all."""
@@ -107,8 +109,18 @@ class GuardedHTTPFactory(HTTPFactory):
         return [b"http/1.1"]
 
 
+class GuardedWebSocketProtocol(WebSocketProtocol):
+    def serverClose(self, code: int | None = None) -> None:
+        """autobahn lets applications close with 1000 and 3000 to 4999 only; these are for servers (RFC 6455, IANA)."""
+        if code in _CODES_OF_SERVERS:
+            if self.state == self.STATE_OPEN:
+                self.sendCloseFrame(code=code, isReply=False)
+        else:
+            super().serverClose(code)
+
+
 class GuardedWebSocketFactory(WebSocketFactory):
-    protocol = WebSocketProtocol
+    protocol = GuardedWebSocketProtocol
     noisy = False
 
     def limit(self, *, ping_timeout: timedelta, handshake_timeout: timedelta) -> None:

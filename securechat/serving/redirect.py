@@ -26,8 +26,8 @@ class Redirect(http.Request):
         self.setHeader(b"Content-Length", str(len(body)).encode())
         if self.method != b"HEAD":
             self.write(body)
+        self.channel.persistent = 0
         self.finish()
-        self.channel.loseConnection()
 
 
 class RedirectChannel(GuardedChannel):

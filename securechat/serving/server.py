@@ -12,7 +12,6 @@ from datetime import timedelta
 from typing import Any
 
 from daphne.server import Server
-from daphne.ws_protocol import WebSocketProtocol
 from django.conf import settings
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -20,7 +19,7 @@ from twisted.internet.interfaces import IOpenSSLContextFactory
 from twisted.logger import globalLogBeginner
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
-from securechat.serving.guards import GuardedHTTPFactory, GuardedWebSocketFactory
+from securechat.serving.guards import GuardedHTTPFactory, GuardedWebSocketFactory, GuardedWebSocketProtocol
 from securechat.serving.redirect import RedirectFactory
 
 logger = logging.getLogger(__name__)
@@ -111,7 +110,10 @@ class GuardedServer(Server):
         latest = threading.Timer(settings.SHUTDOWN_DEADLINE.total_seconds() - 0.5, self._force_the_end)
         latest.daemon = True
         latest.start()
-        return Deferred.fromFuture(asyncio.ensure_future(self._say_goodbye()))
+        end: Deferred[None] = Deferred.fromFuture(asyncio.ensure_future(self._say_goodbye()))
+        return end.addErrback(
+            lambda failure: logger.error("This went wrong while ending: %s", failure.getTraceback())
+        )
 
     def _force_the_end(self) -> None:
         logger.warning("Something did not end in time; leaving it.")
@@ -123,14 +125,13 @@ class GuardedServer(Server):
         """Takes no more connections, ends the sockets with 1012, and lets what runs come to its end."""
         for listener in self.listeners:
             listener.stopListening()
-        for act in self._before_end:
-            try:
-                await act()
-            except Exception:
-                logger.exception("This went wrong while ending")
+        results = await asyncio.gather(*(act() for act in self._before_end), return_exceptions=True)
+        for error in results:
+            if error is not None:
+                logger.error("This went wrong while ending.", exc_info=error)
         for protocol in list(self.connections):
-            if isinstance(protocol, WebSocketProtocol) and protocol.state == protocol.STATE_OPEN:
-                protocol.sendClose(RESTART)
+            if isinstance(protocol, GuardedWebSocketProtocol):
+                protocol.serverClose(RESTART)
         running = [
             task for details in self.connections.values() if (task := details.get("application_instance"))
         ]

@@ -1,0 +1,267 @@
+"""The guards around Daphne, from outside: a real server, real TLS, and clients that do not behave."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPSConnection
+from pathlib import Path
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+from securechat.serving import tls
+from securechat.serving.server import CannotListen, bind
+
+ROOT = Path(__file__).resolve().parents[2]
+MEBIBYTE = 1_048_576
+
+
+@dataclass
+class Echo:
+    process: subprocess.Popen[str]
+    port: int
+    plain_port: int
+    certs: Path
+
+    @property
+    def trust(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=self.certs / "root.crt")
+
+    def https(self) -> HTTPSConnection:
+        return HTTPSConnection("localhost", self.port, context=self.trust, timeout=10)
+
+    def raw(self) -> ssl.SSLSocket:
+        plain = socket.create_connection(("127.0.0.1", self.port), timeout=15)
+        return self.trust.wrap_socket(plain, server_hostname="localhost")
+
+    def websocket(self) -> ClientConnection:
+        return connect(f"wss://localhost:{self.port}/ws/", ssl=self.trust, max_size=None)
+
+    def heard(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+
+@pytest.fixture(scope="module")
+def certs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("certs")
+
+
+@pytest.fixture
+def echo(certs: Path, tmp_path: Path) -> Iterator[Echo]:
+    environment = {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "tests.settings",
+        "CERTS_DIR": str(certs),
+        "VAR_DIR": str(tmp_path),
+        "KEYS_FILE": str(tmp_path / "keys.json"),
+        "PUBLIC_ORIGIN": "https://chat.example:8443",
+        "ALLOWED_HOSTS": "localhost",
+    }
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.securechat.echo_server"],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        port, plain_port = map(int, process.stdout.readline().split())
+        yield Echo(process, port, plain_port, certs)
+        process.kill()
+
+
+def test_a_body_of_two_mebibytes_passes(echo: Echo) -> None:
+    with closing(echo.https()) as connection:
+        connection.request("POST", "/", body=b"x" * (2 * MEBIBYTE))
+
+        assert connection.getresponse().read() == b"2097152"
+
+
+def test_a_larger_body_is_refused_before_it_is_sent(echo: Echo) -> None:
+    with echo.raw() as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2097153\r\n\r\n")
+
+        assert client.recv(1000).startswith(b"HTTP/1.1 413 Content Too Large\r\n")
+
+
+def test_a_larger_body_is_refused_to_a_client_that_sends_it_all(echo: Echo) -> None:
+    with echo.raw() as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8388608\r\n\r\n")
+        client.sendall(b"x" * 8 * MEBIBYTE)
+
+        assert client.recv(1000).startswith(b"HTTP/1.1 413 Content Too Large\r\n")
+
+
+def test_a_body_in_chunks_is_counted(echo: Echo) -> None:
+    chunk = b"10000\r\n" + b"x" * 65_536 + b"\r\n"
+    with echo.raw() as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
+        client.sendall(chunk * 34)
+
+        assert client.recv(1000).startswith(b"HTTP/1.1 413 Content Too Large\r\n")
+
+
+def test_headers_that_come_byte_by_byte_end_at_the_deadline(echo: Echo) -> None:
+    began = time.monotonic()
+    with echo.raw() as client:
+        client.settimeout(0.5)
+        answer = b""
+        client.sendall(b"GET / HTTP/1.1\r\nX-Slow: ")
+        while not answer and time.monotonic() - began < 20:
+            client.sendall(b"x")
+            try:
+                answer = client.recv(1000)
+            except TimeoutError:
+                continue
+
+    assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+    assert 9 < time.monotonic() - began < 13
+
+
+def test_a_connection_can_be_used_again(echo: Echo) -> None:
+    with closing(echo.https()) as connection:
+        for body in (b"", b"abc"):
+            connection.request("POST", "/", body=body)
+            assert connection.getresponse().read() == str(len(body)).encode()
+
+
+def test_the_server_does_not_say_what_it_is(echo: Echo) -> None:
+    with closing(echo.https()) as connection, echo.websocket() as websocket:
+        connection.request("GET", "/")
+
+        assert websocket.response is not None
+        assert websocket.response.headers.get("Server") is None
+        assert connection.getresponse().getheader("Server") is None
+
+
+def test_frames_up_to_the_limit_go_both_ways(echo: Echo) -> None:
+    with echo.websocket() as client:
+        client.send("x" * 131_072)
+
+        assert client.recv(timeout=10) == "x" * 131_072
+
+
+def test_a_larger_frame_closes_the_socket_with_1009(echo: Echo) -> None:
+    with echo.websocket() as client:
+        client.send("x" * 131_073)
+        with pytest.raises(ConnectionClosed) as closed:
+            client.recv(timeout=10)
+
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1009
+
+
+def test_a_peer_that_vanished_is_noticed_within_twelve_seconds(echo: Echo) -> None:
+    with echo.raw() as client:
+        client.sendall(
+            b"GET /ws/ HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        began = time.monotonic()  # From here on it reads, and never answers a ping.
+
+        assert echo.heard().startswith("disconnected")
+        assert time.monotonic() - began < 14
+
+
+def test_sigterm_ends_sockets_with_1012_and_the_server_within_five_seconds(echo: Echo) -> None:
+    with echo.websocket() as client:
+        client.send("hello")
+        client.recv(timeout=10)
+        began = time.monotonic()
+        echo.process.send_signal(signal.SIGTERM)
+        with pytest.raises(ConnectionClosed) as closed:
+            client.recv(timeout=10)
+
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1012
+    assert [echo.heard(), echo.heard()] == ["ending", "disconnected 1012"]
+    assert echo.process.wait(timeout=10) == 0
+    assert time.monotonic() - began < 5
+
+
+def test_the_plain_port_only_redirects(echo: Echo) -> None:
+    with closing(HTTPConnection("127.0.0.1", echo.plain_port, timeout=10)) as connection:
+        connection.request("GET", "/chat/?a=b")
+        answer = connection.getresponse()
+
+    assert answer.status == 308
+    assert answer.getheader("Location") == "https://chat.example:8443/chat/?a=b"
+
+
+@pytest.mark.parametrize(
+    "request_head",
+    [
+        b"GET /ws/ HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+        b"POST /api/log-in/ HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n",
+    ],
+)
+def test_the_plain_port_takes_no_socket_and_no_form(echo: Echo, request_head: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", echo.plain_port), timeout=10) as client:
+        client.sendall(request_head)
+
+        assert client.recv(1000).startswith(b"HTTP/1.1 426 ")
+
+
+def test_older_tls_than_1_3_is_refused(echo: Echo) -> None:
+    old = echo.trust
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    with socket.create_connection(("127.0.0.1", echo.port), timeout=10) as plain, pytest.raises(ssl.SSLError):
+        old.wrap_socket(plain, server_hostname="localhost")
+
+
+def test_the_key_exchange_is_post_quantum_where_both_can(certs: Path, echo: Echo) -> None:
+    from OpenSSL import SSL
+
+    context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+    tls._set_groups(context)
+    with socket.create_connection(("127.0.0.1", echo.port), timeout=10) as plain:
+        plain.settimeout(None)
+        connection = SSL.Connection(context, plain)
+        connection.set_tlsext_host_name(b"localhost")
+        connection.set_connect_state()
+        connection.do_handshake()
+
+        assert connection.get_group_name() == "X25519MLKEM768"
+
+
+def test_a_new_certificate_is_served_without_a_restart(
+    echo: Echo, certs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def served() -> bytes:
+        with echo.raw() as client:
+            return client.getpeercert(binary_form=True) or b""
+
+    before = served()
+    environment = {**os.environ, "CERTS_DIR": str(certs), "PUBLIC_ORIGIN": "https://chat.example:8443"}
+    subprocess.run([sys.executable, "manage.py", "certs", "renew"], cwd=ROOT, env=environment, check=True)
+
+    assert served() != before
+
+
+def test_a_taken_port_is_one_sentence() -> None:
+    with (
+        bind("127.0.0.1", 0) as first,
+        pytest.raises(CannotListen, match=r"^Port \d+ is taken: stop what uses it"),
+    ):
+        bind("127.0.0.1", first.getsockname()[1])
+
+
+def test_an_address_of_another_computer_is_one_sentence() -> None:
+    with pytest.raises(CannotListen, match=r"cannot listen on 192\.0\.2\.1, port 0: Cannot assign"):
+        bind("192.0.2.1", 0)
+
+
+def test_it_listens_on_ipv6_too() -> None:
+    with bind("::1", 0) as listener:
+        assert listener.family == socket.AF_INET6
