@@ -26,6 +26,8 @@ const TOO_MANY_PAUSE_MS = 15_000
 const OPEN_TIMEOUT_MS = 15_000
 const QUIET_BEFORE_PING_MS = 20_000
 const PONG_TIMEOUT_MS = 8_000
+/** The browser says that the network is gone: a server on the same machine may answer all the same. */
+const PONG_TIMEOUT_OFFLINE_MS = 2_000
 const ANSWER_TIMEOUT_MS = 30_000
 
 type WithoutRef<T> = T extends unknown ? Omit<T, 'ref'> : never
@@ -152,8 +154,8 @@ export class Connection {
   wentOffline(): void {
     if (this.#state.kind === 'waiting' || this.#state.kind === 'connecting') {
       this.#drop(CLOSED_BY_US)
-      this.#move({ kind: 'offline' })
-    } else if (this.#state.kind === 'open') this.#ping()
+      this.#goOffline()
+    } else if (this.#state.kind === 'open') this.#ping(PONG_TIMEOUT_OFFLINE_MS)
   }
 
   /** Rejects with `Refused`, or with `ConnectionLost` when the connection is not open or breaks before the answer. */
@@ -245,9 +247,9 @@ export class Connection {
     })
   }
 
-  #ping(): void {
+  #ping(timeoutMs = PONG_TIMEOUT_MS): void {
     this.#cancelKeepAlive()
-    this.#cancelKeepAlive = this.options.clock.after(PONG_TIMEOUT_MS, () => {
+    this.#cancelKeepAlive = this.options.clock.after(timeoutMs, () => {
       this.#broken(null)
     })
     this.#request({ type: 'ping' }).catch(() => undefined)
@@ -261,7 +263,7 @@ export class Connection {
       return
     }
     if (!this.options.isOnline()) {
-      this.#move({ kind: 'offline' })
+      this.#goOffline()
       return
     }
     const attempt = Math.max(1, lived && this.#attempt === 0 ? 1 : this.#attempt)
@@ -273,6 +275,13 @@ export class Connection {
     const delayMs = code === CLOSED_TOO_MANY ? TOO_MANY_PAUSE_MS + jittered : jittered
     this.#move({ kind: 'waiting', retryAt: this.options.clock.now() + delayMs })
     this.#cancelTimer = this.options.clock.after(delayMs, () => {
+      this.#connect()
+    })
+  }
+
+  #goOffline(): void {
+    this.#move({ kind: 'offline' })
+    this.#cancelTimer = this.options.clock.after(LONGEST_DELAY_MS, () => {
       this.#connect()
     })
   }

@@ -180,6 +180,12 @@ export class ChatApp extends LitElement {
     return [...rooms].sort((one, other) => place(one) - place(other))
   }
 
+  /** Without a connection nobody knows who is online. */
+  get #isConnected(): boolean {
+    const { kind } = this.session.connection.state
+    return kind === 'open' || kind === 'connecting'
+  }
+
   // What is seen
 
   protected override render(): TemplateResult {
@@ -195,7 +201,9 @@ export class ChatApp extends LitElement {
     return html`<nav class="chat-sidebar" aria-label="Chats">
       <div class="chat-sidebar-head">
         <h1 class="chat-title" tabindex="-1">Chats</h1>
-        <a class="icon-button" href=${this.places.addFriend} aria-label="Add friend">＋</a>
+        <a class="icon-button" href=${this.places.addFriend} aria-label="Add friend"
+          ><span class="icon icon-add-person" aria-hidden="true"></span
+        ></a>
       </div>
       ${this.session.selectedId === null ? this.#banners(null) : nothing}
       ${
@@ -231,7 +239,8 @@ export class ChatApp extends LitElement {
   }
 
   #row(room: Conversation): TemplateResult {
-    const { peer, online, activeAt, lastN } = room.summary
+    const { peer, activeAt, lastN } = room.summary
+    const online = this.#isConnected ? room.summary.online : null
     const isCurrent = room.id === this.session.selectedId
     return html`<a
       class="chat-row"
@@ -289,11 +298,12 @@ export class ChatApp extends LitElement {
   }
 
   #room(room: Conversation): TemplateResult {
-    const { peer, online, open } = room.summary
+    const { peer, open } = room.summary
+    const online = this.#isConnected ? room.summary.online : null
     const presence = online === false ? 'Offline – messages will wait' : presenceWord(online)
     return html`<section class="chat-room" aria-labelledby="room-name">
       <header class="room-header">
-        ${this.#leaveLink('icon-button only-narrow', html`<span aria-hidden="true">‹</span>`, 'Back to chats')}
+        ${this.#leaveLink('icon-button only-narrow', html`<span class="icon icon-back" aria-hidden="true"></span>`, 'Back to chats')}
         ${avatar(peer)}
         <div class="room-heading">
           <h2 class="room-name" id="room-name" tabindex="-1">${peer}</h2>

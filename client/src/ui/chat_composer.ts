@@ -98,7 +98,7 @@ export class ChatComposer extends LitElement {
       <textarea
         id="composer-text"
         rows="1"
-        placeholder="Message to ${peer}"
+        placeholder="Message"
         autocomplete="off"
         enterkeyhint=${this.enterSends ? 'send' : 'enter'}
         aria-describedby="composer-count"
