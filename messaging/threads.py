@@ -17,18 +17,15 @@ class DatabaseThreads:
     """``run`` calls a function in one of at most ``count`` threads; ``close`` ends them and their connections."""
 
     def __init__(self, count: int, name: str) -> None:
-        self._started = 0
-        self._pool = ThreadPoolExecutor(count, thread_name_prefix=name, initializer=self._count_started)
-
-    def _count_started(self) -> None:
-        self._started += 1
+        self._count = count
+        self._pool = ThreadPoolExecutor(count, thread_name_prefix=name)
 
     async def run(self, function: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, _call, function, arguments)
 
     async def close(self) -> None:
-        together = threading.Barrier(self._started) if self._started else None
-        closings = [self._pool.submit(_close_connections, together) for _ in range(self._started)]
+        together = threading.Barrier(self._count)
+        closings = [self._pool.submit(_close_connections, together) for _ in range(self._count)]
         await asyncio.gather(*(asyncio.wrap_future(closing) for closing in closings))
         self._pool.shutdown()
 
@@ -44,8 +41,7 @@ def _call(function: Callable[..., T], arguments: tuple[object, ...]) -> T:
         raise
 
 
-def _close_connections(together: threading.Barrier | None) -> None:
-    """Each thread waits for the others, so that none of them does this twice."""
-    if together is not None:
-        together.wait(timeout=10)
+def _close_connections(together: threading.Barrier) -> None:
+    """Each thread waits for the others, so that none does this twice and all do it."""
+    together.wait(timeout=10)
     connections.close_all()

@@ -8,7 +8,9 @@ from uuid import UUID
 
 import pytest
 import pytest_asyncio
+from asgiref.sync import sync_to_async
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from django.db import connections
 from django.test import Client
 
 from accounts.models import User
@@ -68,5 +70,7 @@ def conversation(a: Person, b: Person) -> UUID:
 
 @pytest_asyncio.fixture(autouse=True)
 async def _hub_ends() -> AsyncIterator[None]:
+    """Also ends the database connection of the thread in which tests and Channels' own middleware ask it."""
     yield
     await shut_down()
+    await sync_to_async(connections.close_all)()
