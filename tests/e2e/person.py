@@ -131,6 +131,14 @@ class Person:
     def expect_message(self, other: Person, text: str, *, page: Page | None = None) -> None:
         expect(self.log(other, page=page).get_by_text(text, exact=True)).to_be_visible()
 
+    def message(self, other: Person, text: str) -> Any:
+        """The row of the log with this text and its state."""
+        return self.log(other).get_by_role("listitem").filter(has_text=text)
+
+    def expect_sent(self, other: Person, text: str) -> None:
+        """Long enough for the longest pause before a connection is tried again."""
+        expect(self.message(other, text)).to_contain_text("Sent", timeout=40_000)
+
     def screenshot(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=path)

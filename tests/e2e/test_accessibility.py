@@ -36,6 +36,7 @@ def check_page(page: Page, name: str) -> list[str]:
         page.set_viewport_size({"width": width, "height": 800})
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+            page.evaluate("Promise.allSettled(document.getAnimations().map((animation) => animation.finished))")
             where = f"{name} {width} {scheme}"
             results = Axe().run(page, options=RULES)
             problems += [

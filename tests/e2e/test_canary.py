@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import redis
 from playwright.sync_api import expect
 
 from tests.e2e.conftest import LiveServer
@@ -42,10 +43,10 @@ def everything_stored(server: LiveServer) -> Iterator[tuple[str, bytes]]:
 
 
 def redis_content(server: LiveServer) -> bytes:
-    import redis
-
-    client = redis.Redis(unix_socket_path=str(server.directory / "var" / "valkey.sock"))
+    url = server.manage("shell", "--no-imports", "-c", "from django.conf import settings; print(settings.EFFECTIVE_REDIS_URL)")
+    client = redis.Redis.from_url(url.strip())
     values = [key + b"\n" + (client.dump(key) or b"") for key in client.scan_iter()]
+    client.close()
     assert values, "Somebody is online, so Redis must hold something."
     return b"\n".join(values)
 

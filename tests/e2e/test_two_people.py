@@ -46,7 +46,7 @@ def test_the_sender_sees_that_a_message_was_stored_and_then_that_it_arrived(frie
 
     alice.send(bob, "Are you there?")
 
-    mine = alice.log(bob).get_by_role("listitem").filter(has_text="Are you there?")
+    mine = alice.message(bob, "Are you there?")
     expect(mine).to_contain_text("Sent")
     bob.open_chat(alice)
     bob.expect_message(alice, "Are you there?")
@@ -59,7 +59,7 @@ def test_a_message_to_an_offline_friend_arrives_later(friends: tuple[Person, Per
 
     alice.open_chat(bob, button="Leave a message")
     alice.send(bob, "Read this when you are back.")
-    expect(alice.log(bob).get_by_role("listitem").filter(has_text="Read this")).to_contain_text("Sent")
+    alice.expect_sent(bob, "Read this")
 
     bob.open_chat(alice)
     bob.expect_message(alice, "Read this when you are back.")
@@ -125,6 +125,7 @@ def test_a_changed_password_opens_everything_and_the_old_one_nothing(
     alice, bob = friends
     alice.open_chat(bob)
     alice.send(bob, "Before the change")
+    alice.expect_sent(bob, "Before the change")
     page = alice.page
     page.goto("/settings/")
     form = page.locator("#password-form")
@@ -198,16 +199,14 @@ def test_a_message_written_without_a_network_is_sent_when_it_is_back(
     alice, bob = friends
     alice.open_chat(bob)
     alice.send(bob, "With a network")
-    expect(alice.log(bob).get_by_role("listitem").filter(has_text="With a network")).to_contain_text("Sent")
+    alice.expect_sent(bob, "With a network")
 
     server.proxy.cut()
     alice.send(bob, "Without a network")
-    expect(alice.log(bob).get_by_role("listitem").filter(has_text="Without a network")).to_contain_text("Waiting")
+    expect(alice.message(bob, "Without a network")).to_contain_text("Waiting")
     server.proxy.mend()
 
-    expect(alice.log(bob).get_by_role("listitem").filter(has_text="Without a network")).to_contain_text(
-        "Sent", timeout=40_000
-    )
+    alice.expect_sent(bob, "Without a network")
     bob.open_chat(alice)
     bob.expect_message(alice, "Without a network")
 
@@ -219,13 +218,11 @@ def test_the_outbox_survives_a_reload_and_a_killed_server(friends: tuple[Person,
 
     server.kill()
     alice.send(bob, "Kept over the crash")
-    expect(alice.log(bob).get_by_role("listitem").filter(has_text="Kept over the crash")).to_contain_text("Waiting")
+    expect(alice.message(bob, "Kept over the crash")).to_contain_text("Waiting")
     server.start()
     alice.page.reload()
 
-    expect(alice.log(bob).get_by_role("listitem").filter(has_text="Kept over the crash")).to_contain_text(
-        "Sent", timeout=40_000
-    )
+    alice.expect_sent(bob, "Kept over the crash")
     expect(alice.log(bob).get_by_text("Kept over the crash", exact=True)).to_have_count(1)
 
 

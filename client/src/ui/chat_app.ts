@@ -200,7 +200,7 @@ export class ChatApp extends LitElement {
     const rooms = this.#ordered()
     return html`<nav class="chat-sidebar" aria-label="Chats">
       <div class="chat-sidebar-head">
-        <h1 class="chat-title" tabindex="-1">Chats</h1>
+        ${this.#listHeading()}
         <a class="icon-button" href=${this.places.addFriend} aria-label="Add friend"
           ><span class="icon icon-add-person" aria-hidden="true"></span
         ></a>
@@ -227,6 +227,13 @@ export class ChatApp extends LitElement {
           : this.#noRooms()
       }
     </nav>`
+  }
+
+  /** The page's first heading is what fills it: the room on a phone, so the list's steps down beside a room. */
+  #listHeading(): TemplateResult {
+    return this.session.selected === null
+      ? html`<h1 class="chat-title" tabindex="-1">Chats</h1>`
+      : html`<h2 class="chat-title" tabindex="-1">Chats</h2>`
   }
 
   #noRooms(): TemplateResult {
@@ -306,7 +313,7 @@ export class ChatApp extends LitElement {
         ${this.#leaveLink('icon-button only-narrow', html`<span class="icon icon-back" aria-hidden="true"></span>`, 'Back to chats')}
         ${avatar(peer)}
         <div class="room-heading">
-          <h2 class="room-name" id="room-name" tabindex="-1">${peer}</h2>
+          <h1 class="room-name" id="room-name" tabindex="-1">${peer}</h1>
           ${
             open
               ? html`<span class="presence" data-state=${presenceState(online)}>${presence}</span>`
