@@ -136,8 +136,9 @@ function markInvalid(page: Document, input: HTMLInputElement, problem: FieldProb
 function fillSummary(summary: HTMLElement, problem: FormProblem): void {
   const page = summary.ownerDocument
   const title = page.createElement('h2')
-  title.textContent = problem.general ?? 'Check what is marked below'
+  title.textContent = problem.general === undefined ? 'Check what is marked below' : 'That did not work'
   const parts: HTMLElement[] = [title]
+  if (problem.general !== undefined) parts.push(sentence(page, problem.general))
   if (problem.fields.length > 0) parts.push(linksTo(page, problem.fields))
   if (problem.link !== undefined) {
     const line = page.createElement('p')
@@ -151,6 +152,12 @@ function fillSummary(summary: HTMLElement, problem: FormProblem): void {
   summary.replaceChildren(...parts)
   summary.hidden = false
   summary.focus()
+}
+
+function sentence(page: Document, text: string): HTMLParagraphElement {
+  const line = page.createElement('p')
+  line.textContent = text
+  return line
 }
 
 function labelOf(page: Document, field: string): string {
