@@ -49,7 +49,11 @@ class SecureChatAdminSite(AdminSite):
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         not_staff = request.user.username if isinstance(request.user, User) else None
-        context = {"page_data": page_data(request, next_path=self._next_of(request)), "not_staff": not_staff}
+        context = {
+            "page_data": page_data(request, next_path=self._next_of(request)),
+            "not_staff": not_staff,
+            "site_name": self.site_header,  # Django's log-in view would put the host there.
+        }
         response: HttpResponse = super().login(request, {**context, **(extra_context or {})})
         return response
 
