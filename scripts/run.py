@@ -19,15 +19,26 @@ ENV_FILE = ROOT / ".env"
 
 
 def main() -> None:
+    choose_port()
+    prepare()
+    os.execv(PYTHON, [str(PYTHON), "manage.py", "serve"])
+
+
+def choose_port() -> None:
+    """``make run PORT=9443`` is a server of another origin, with accounts of its own."""
     os.chdir(ROOT)
     if port := os.environ.get("PORT"):
         os.environ["PUBLIC_ORIGIN"] = f"https://localhost:{port}"
         os.environ["LISTEN_PORT"] = port
+
+
+def prepare(*, development: bool = False) -> None:
+    """Everything that `manage.py serve` needs."""
     toolbox.check_folder()
     _check_port()
     steps = Steps(7)
     with steps.step("Installing the Python packages"):
-        toolbox.install_python_packages()
+        toolbox.install_python_packages(development=development)
     with steps.step("Installing the client's packages"):
         node = toolbox.find_node()
         toolbox.install_client_packages(node)
@@ -43,8 +54,6 @@ def main() -> None:
         collect_static_files()
     with steps.step("Checking the settings"):
         _manage("check", otherwise="The settings do not fit together.")
-    sys.stdout.flush()
-    os.execv(PYTHON, [str(PYTHON), "manage.py", "serve"])
 
 
 def build() -> None:
@@ -90,9 +99,8 @@ def _manage(command: str, *arguments: str, otherwise: str) -> None:
 
 def _check_port() -> None:
     """Now rather than after a minute; `serve` looks again."""
-    origin = urlsplit(_setting("PUBLIC_ORIGIN") or "https://localhost:8443")
-    port = int(_setting("LISTEN_PORT") or origin.port or 443)
-    address = _setting("LISTEN_ADDRESS") or "127.0.0.1"
+    port = int(setting("LISTEN_PORT") or urlsplit(public_origin()).port or 443)
+    address = setting("LISTEN_ADDRESS") or "127.0.0.1"
     try:
         socket.create_server(
             (address, port), family=socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -107,7 +115,12 @@ def _check_port() -> None:
         fail(f"This computer cannot listen on {address}, port {port}: {error.strerror}.")
 
 
-def _setting(name: str) -> str:
+def public_origin() -> str:
+    return setting("PUBLIC_ORIGIN") or "https://localhost:8443"
+
+
+def setting(name: str) -> str:
+    """From the environment or `.env`, before Django is there to ask."""
     if name in os.environ or not ENV_FILE.exists():
         return os.environ.get(name, "")
     lines = [line.strip() for line in ENV_FILE.read_text().splitlines()]
