@@ -9,4 +9,5 @@ from django.http import HttpRequest
 
 
 def site(request: HttpRequest) -> dict[str, Any]:
-    return {"site_name": "SecureChat", "public_origin": settings.PUBLIC_ORIGIN}
+    # Not `site_name`: Django's log-in view sets that to the host.
+    return {"product_name": "SecureChat", "public_origin": settings.PUBLIC_ORIGIN}

@@ -3,43 +3,24 @@
  *
  * It reaches no network, and every page works without it.
  */
+import { keepTheme, preferenceStorage, type Theme, themeOf } from '../store/preferences'
 
-const THEME_KEY = 'theme'
+const preferences = preferenceStorage()
 
-type Theme = 'light' | 'dark'
-
-function storedTheme(): Theme | null {
-  try {
-    const value = localStorage.getItem(THEME_KEY)
-    return value === 'light' || value === 'dark' ? value : null
-  } catch {
-    return null // Storage is switched off: the system's theme then.
-  }
-}
-
-function showTheme(theme: Theme | null): void {
-  if (theme === null) delete document.documentElement.dataset['theme']
+function showTheme(theme: Theme): void {
+  if (theme === 'auto') delete document.documentElement.dataset['theme']
   else document.documentElement.dataset['theme'] = theme
-}
-
-function keepTheme(theme: Theme | null): void {
-  try {
-    if (theme === null) localStorage.removeItem(THEME_KEY)
-    else localStorage.setItem(THEME_KEY, theme)
-  } catch {
-    return // It holds for this page only.
-  }
 }
 
 function bindThemeChoice(): void {
   const choice = document.querySelector<HTMLElement>('[data-theme-choice]')
   const select = choice?.querySelector('select')
   if (!choice || !select) return
-  select.value = storedTheme() ?? ''
+  select.value = themeOf(preferences)
   choice.hidden = false
   select.addEventListener('change', () => {
-    const theme = select.value === 'light' || select.value === 'dark' ? select.value : null
-    keepTheme(theme)
+    const theme = select.value === 'light' || select.value === 'dark' ? select.value : 'auto'
+    keepTheme(preferences, theme)
     showTheme(theme)
   })
 }
@@ -142,6 +123,6 @@ function start(): void {
   setInterval(showRelativeTimes, 60_000)
 }
 
-showTheme(storedTheme())
+showTheme(themeOf(preferences))
 if (document.readyState === 'loading') document.addEventListener('DOMContentLoaded', start)
 else start()
