@@ -7,7 +7,6 @@ import os
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.http import HttpResponse
 from django.test import Client
 
 from accounts.json_api import door_data, vault_data
@@ -23,7 +22,7 @@ class Browser:
     client: Client = field(default_factory=lambda: Client(enforce_csrf_checks=True))
     csrf_token: str = ""
 
-    def request(self, method: str, path: str, body: object = None) -> HttpResponse:
+    def request(self, method: str, path: str, body: object = None) -> Any:
         response = self.client.generic(
             method,
             path,

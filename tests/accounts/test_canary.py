@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import sys
 from typing import Any
 
 import pytest
 from django.test import Client
+from django.views.debug import SafeExceptionReporterFilter, get_exception_reporter_filter
 
+from accounts import api
 from accounts.models import User
+from accounts.services import passwords
 from tests.accounts.browser import Browser, sign_up_body
 from tests.factories import auth_key_for
 
@@ -54,13 +58,6 @@ def test_a_password_that_strayed_into_a_request_is_neither_logged_nor_echoed(
 
 def test_a_crash_report_hides_the_key(alice: User, monkeypatch: pytest.MonkeyPatch, rf: Any) -> None:
     """What Django would show or mail with DEBUG, or to ADMINS."""
-    import sys
-
-    from django.views.debug import SafeExceptionReporterFilter, get_exception_reporter_filter
-
-    from accounts import api
-    from accounts.services import passwords
-
     key = auth_key_for("Alice1")
 
     def crash(**_: Any) -> User:
@@ -75,7 +72,7 @@ def test_a_crash_report_hides_the_key(alice: User, monkeypatch: pytest.MonkeyPat
         traceback = sys.exc_info()[2]
     report = get_exception_reporter_filter(request)
     assert isinstance(report, SafeExceptionReporterFilter)
-    seen = []
+    seen: list[object] = []
     while traceback is not None:
         frame = traceback.tb_frame
         if "accounts/a" in frame.f_code.co_filename or "accounts/j" in frame.f_code.co_filename:

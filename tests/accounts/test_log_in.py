@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth import aauthenticate, authenticate
-from django.db import IntegrityError
+from django.db import IntegrityError, connections
 from django.test import Client
 from django.utils import timezone
 
@@ -21,7 +21,7 @@ from tests.factories import PASSWORD, auth_key_for, make_user, make_user_without
 from tests.hashers import CheapPasswordHasher
 
 pytestmark = pytest.mark.django_db
-WRONG = {
+WRONG: dict[str, Any] = {
     "code": "wrong_credentials",
     "message": "Username or password is incorrect.",
     "fields": {},
@@ -132,10 +132,13 @@ def test_the_backend_alone_refuses_a_plain_password_and_takes_the_derived_one() 
 
 @pytest.mark.django_db(transaction=True)
 async def test_the_backend_answers_the_same_without_a_thread() -> None:
-    user = await sync_to_async(make_user_without_keys)("Oscar1")
+    try:
+        user = await sync_to_async(make_user_without_keys)("Oscar1")
 
-    assert await aauthenticate(None, username="Oscar1", password=PASSWORD) is None
-    assert await aauthenticate(None, username="Oscar1", password=auth_key_for("Oscar1")) == user
+        assert await aauthenticate(None, username="Oscar1", password=PASSWORD) is None
+        assert await aauthenticate(None, username="Oscar1", password=auth_key_for("Oscar1")) == user
+    finally:
+        await sync_to_async(connections.close_all)()  # Of the thread that asked.
 
 
 def test_attempts_at_one_name_are_limited_and_a_right_one_then_waits_too(alice: User, settings: Any) -> None:
@@ -277,3 +280,14 @@ def test_two_names_that_differ_in_case_only_are_refused_by_the_database() -> Non
 
     with pytest.raises(IntegrityError):
         make_user_without_keys("ALICE1")
+
+
+@pytest.mark.parametrize("name", ["\\ud800", "\\u0000", "\\u212aelvin", "x" * 199])
+def test_odd_names_are_wrong_and_no_crash(name: str) -> None:
+    body = f'{{"username": "{name}"}}'
+    response = Client().post("/api/log-in-parameters/", body, content_type="application/json")
+    attempt = f'{{"username": "{name}", "auth_key": "{auth_key_for("Kelvin")}", "new_auth_key": null}}'
+    refused = Client().post("/api/log-in/", attempt, content_type="application/json")
+
+    assert response.status_code in (200, 400)
+    assert refused.json()["code"] in ("wrong_credentials", "malformed_request")

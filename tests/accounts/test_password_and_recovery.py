@@ -19,11 +19,11 @@ from tests.accounts.browser import (
     signed_in,
 )
 from tests.accounts.conftest import Committing
-from tests.factories import PASSWORD, Identity, auth_key_for, make_user_without_keys
+from tests.factories import PASSWORD, Identity, auth_key_for, make_user, make_user_without_keys
 
 pytestmark = pytest.mark.django_db
 NEW = "An0ther#One"
-WRONG_RECOVERY = {
+WRONG_RECOVERY: dict[str, Any] = {
     "code": "wrong_recovery",
     "message": "Username or recovery code is incorrect.",
     "fields": {},
@@ -70,22 +70,23 @@ def test_a_new_password_keeps_this_session_and_ends_the_others(
     assert Browser().log_in("Alice1", NEW).status_code == 200
 
 
+@pytest.mark.django_db(transaction=True)
 def test_others_hear_of_it_when_this_session_is_stored_under_its_new_key(
-    alice: User, committing: Committing
+    transactional_db: None, identity: Identity
 ) -> None:
     """Else this person's own tabs would look, and find themselves signed out."""
+    alice = make_user("Alice1", identity=identity)
     browser = signed_in("Alice1")
     found: list[bool] = []
-    stop = events.listen(lambda _: found.append(holds(browser, alice)))
+    stop = events.listen(lambda _: found.append(has_session(alice)))
 
-    with committing():
-        browser.post("/api/password/", password_body(alice, new=NEW))
+    browser.post("/api/password/", password_body(alice, new=NEW))
     stop()
 
     assert found == [True]
 
 
-def holds(browser: Browser, user: User) -> bool:
+def has_session(user: User) -> bool:
     """Whether some stored session is this person's as they are now."""
 
     user.refresh_from_db()

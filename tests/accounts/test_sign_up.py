@@ -121,8 +121,9 @@ def changed_bytes(identity: Identity) -> dict[str, Any]:
 
 
 def longer_encoding(identity: Identity) -> dict[str, Any]:
-    genesis, device = identity.keys().chain
-    return chain(identity, b"\x98\x02" + genesis[1:], device)
+    """The same array of two with its length in two bytes; everything that follows fits it."""
+    genesis = b"\x98\x02" + identity.genesis()[1:]
+    return chain(identity, genesis, identity.device_add(before=genesis, seq=2))
 
 
 def two_password_doors(identity: Identity) -> dict[str, Any]:
