@@ -43,7 +43,7 @@ async function someAccount(): Promise<AccountRecord> {
       device: {
         id: new Uint8Array(16).fill(2),
         publicKey: new Uint8Array(32).fill(3),
-        key: { kind: 'webcrypto', privateKey: (pair).privateKey },
+        key: { kind: 'webcrypto', privateKey: pair.privateKey },
       },
       vaultKey: await aesKey(),
       localKey: await aesKey(),
