@@ -1,6 +1,6 @@
 """Messages that a browser encrypts, and checks and decrypts, each second; bytes of an envelope. Real Chromium.
 
-    python -m bench.browser_crypto [--messages 2000]
+python -m bench.browser_crypto [--messages 2000]
 """
 
 from __future__ import annotations
@@ -21,7 +21,12 @@ from playwright.sync_api import sync_playwright
 from bench.results import record
 
 ROOT = Path(__file__).resolve().parents[1]
-CHROMIUM_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+]
 
 
 class _QuietHandler(SimpleHTTPRequestHandler):
@@ -67,7 +72,9 @@ def measure(directory: Path, messages: int, rounds: int = 3) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--messages", type=int, default=2000)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:

@@ -1,45 +1,22 @@
 """First load of each page and opening a chat on a cold cache: requests and bytes over the wire. Real server, real Chromium.
 
-    python -m bench.first_load
+python -m bench.first_load
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from bench.results import record
-from tests.e2e.conftest import CHROMIUM_ARGUMENTS, ROOT, environment_for, free_port, wait_for_port
+from tests.e2e.conftest import CHROMIUM_ARGUMENTS
 from tests.e2e.person import Person
-
-
-@contextmanager
-def running_server(directory: Path) -> Iterator[str]:
-    port = free_port()
-    environment = environment_for(directory, public_port=port, listen_port=port)
-    (directory / "var").mkdir()
-    for command in (["init_keys"], ["certs", "init"], ["migrate", "--verbosity", "0"], ["collectstatic", "--noinput"]):
-        subprocess.run(
-            [sys.executable, "manage.py", *command], cwd=ROOT, env=environment, check=True, stdout=subprocess.DEVNULL
-        )
-    with (directory / "server.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "manage.py", "serve"], cwd=ROOT, env=environment, stdout=log, stderr=log
-        )
-        wait_for_port(port, process)
-        yield environment["PUBLIC_ORIGIN"]
-        process.send_signal(signal.SIGTERM)
-        process.wait(20)
+from tests.live_server import live_server
 
 
 def load(page: Page, url: str) -> dict[str, int]:
@@ -57,7 +34,8 @@ def load(page: Page, url: str) -> dict[str, int]:
 
 def measure(browser: Browser, origin: str) -> dict[str, Any]:
     alice, bob = (
-        Person.in_new_context(browser, origin, name=name, password="Passw0rd!") for name in ("Alice1", "Bobby1")
+        Person.in_new_context(browser, origin, name=name, password="Passw0rd!")
+        for name in ("Alice1", "Bobby1")
     )
     figures = {"landing": load(alice.page, "/"), "sign_up": load(alice.page, "/sign-up/")}
     for person in (alice, bob):
@@ -74,9 +52,13 @@ def measure(browser: Browser, origin: str) -> dict[str, Any]:
 
 def main() -> None:
     executable = os.environ.get("CHROMIUM") or shutil.which("chromium")
-    with tempfile.TemporaryDirectory() as directory, running_server(Path(directory)) as origin, sync_playwright() as tool:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        live_server(Path(directory)) as server,
+        sync_playwright() as tool,
+    ):
         browser = tool.chromium.launch(executable_path=executable, args=CHROMIUM_ARGUMENTS)
-        record("first_load", measure(browser, origin), command="python -m bench.first_load")
+        record("first_load", measure(browser, server.origin), command="python -m bench.first_load")
         browser.close()
 
 

@@ -1,6 +1,6 @@
 """What one log-in costs the server: our hasher over a browser-stretched key, against Django's default.
 
-    DJANGO_SETTINGS_MODULE=securechat.settings python -m bench.log_in_cost
+DJANGO_SETTINGS_MODULE=securechat.settings python -m bench.log_in_cost
 """
 
 from __future__ import annotations
@@ -12,11 +12,6 @@ from collections.abc import Callable
 
 import django
 
-django.setup()
-
-from django.contrib.auth.hashers import PBKDF2PasswordHasher
-
-from accounts.hashers import SecureChatPasswordHasher
 from bench.results import record
 
 
@@ -29,9 +24,17 @@ def seconds_each(check: Callable[[], bool], *, times: int) -> float:
 
 
 def main() -> None:
+    django.setup()
+    from django.contrib.auth.hashers import PBKDF2PasswordHasher
+
+    from accounts.hashers import SecureChatPasswordHasher
+
     auth_key = "ak1:" + base64.urlsafe_b64encode(secrets.token_bytes(32)).decode().rstrip("=")
     ours, default = SecureChatPasswordHasher(), PBKDF2PasswordHasher()
-    our_record, default_record = ours.encode(auth_key, ours.salt()), default.encode("Passw0rd!", default.salt())
+    our_record, default_record = (
+        ours.encode(auth_key, ours.salt()),
+        default.encode("Passw0rd!", default.salt()),
+    )
     rounds = [
         (
             seconds_each(lambda: ours.verify(auth_key, our_record), times=2000),

@@ -1,6 +1,6 @@
 """Gzipped size of each page's JavaScript and of the style sheet, against the budgets. Needs `make build`.
 
-    python -m bench.page_weight
+python -m bench.page_weight
 """
 
 from __future__ import annotations

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.live_server import LiveServer, live_server
 from tests.peer import crypto, wire
 from tests.peer.account import Account, create_account, unlock_account
 from tests.peer.client import Peer
 from tests.peer.conversation import Conversation, Message, Row
 from tests.peer.crypto import Refused
 from tests.peer.http import HttpRefused
-from tests.peer.live_server import LiveServer, live_server
 from tests.peer.wire import Content, Malformed, Side
 
 PASSWORD = "Passw0rd!"

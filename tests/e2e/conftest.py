@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser
 
 from tests.e2e.person import Person
 from tests.e2e.recording_proxy import RecordingProxy
+from tests.live_server import ROOT, LiveServer, live_server
 
-ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "var" / "screenshots"
 FAILED = pytest.StashKey[bool]()
 CHROMIUM_ARGUMENTS = [
@@ -33,98 +26,25 @@ CHROMIUM_ARGUMENTS = [
 ]
 
 
-@dataclass
-class LiveServer:
-    """A running server: where it is, what it keeps, and the proxy that records what it receives."""
-
-    origin: str
-    directory: Path
-    environment: dict[str, str]
-    proxy: RecordingProxy
-    process: subprocess.Popen[bytes]
-
-    @property
-    def root_certificate(self) -> Path:
-        return self.directory / "certs" / "root.crt"
-
-    def manage(self, *arguments: str, standard_input: str | None = None) -> str:
-        return subprocess.run(
-            [sys.executable, "manage.py", *arguments],
-            cwd=ROOT,
-            env=self.environment,
-            input=standard_input,
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait(10)
-
-    def start(self) -> None:
-        with (self.directory / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "manage.py", "serve"], cwd=ROOT, env=self.environment, stdout=log, stderr=log
-            )
-        wait_for_port(int(self.environment["LISTEN_PORT"]), self.process)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def wait_for_port(port: int, process: subprocess.Popen[bytes], *, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if process.poll() is not None:
-            raise RuntimeError(f"The server ended with {process.returncode}.")
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
-    raise TimeoutError(f"Nothing listens on {port}.")
-
-
-def environment_for(directory: Path, *, public_port: int, listen_port: int) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "DATABASE_URL") if name in os.environ}
-    return kept | {
-        "ENV_FILE": str(directory / "none"),
-        "SECRET_KEY": "only-for-tests-0123456789-abcdefghijklmnopqrstuvwxyz",
-        "PUBLIC_ORIGIN": f"https://localhost:{public_port}",
-        "LISTEN_PORT": str(listen_port),
-        "VAR_DIR": str(directory / "var"),
-        "CERTS_DIR": str(directory / "certs"),
-        "STATIC_ROOT": str(directory / "static"),
-        "SIGN_UPS_PER_ADDRESS_AND_HOUR": "1000",
-        "LOG_IN_ATTEMPTS_PER_ADDRESS": "1000",
-        "FRIEND_REQUESTS_PER_HOUR": "1000",
-    }
-
-
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    directory = tmp_path_factory.mktemp("server")
-    (directory / "var").mkdir()
-    public_port, listen_port = free_port(), free_port()
-    environment = environment_for(directory, public_port=public_port, listen_port=listen_port)
-    proxy = RecordingProxy(
-        port=public_port,
-        server_port=listen_port,
-        certificate=directory / "certs" / "server.crt",
-        key=directory / "certs" / "server.key",
+    with live_server(tmp_path_factory.mktemp("server"), behind_proxy=True) as running:
+        yield running
+
+
+@pytest.fixture(scope="session", autouse=True)
+def proxy(server: LiveServer) -> Iterator[RecordingProxy]:
+    """The only way to the server; everything that the browsers send passes it."""
+    certs = server.directory / "certs"
+    between = RecordingProxy(
+        port=server.public_port,
+        server_port=server.port,
+        certificate=certs / "server.crt",
+        key=certs / "server.key",
     )
-    live = LiveServer(environment["PUBLIC_ORIGIN"], directory, environment, proxy, process=None)  # type: ignore[arg-type]
-    for command in (["init_keys"], ["certs", "init"], ["migrate", "--verbosity", "0"], ["collectstatic", "--noinput"]):
-        live.manage(*command)
-    live.start()
-    proxy.start()
-    yield live
-    proxy.stop()
-    live.process.send_signal(signal.SIGTERM)
-    live.process.wait(20)
+    between.start()
+    yield between
+    between.stop()
 
 
 @pytest.fixture(scope="session")

@@ -83,7 +83,9 @@ class RecordingProxy:
             return
         self._writers |= {writer, downstream}
         try:
-            await asyncio.gather(self._towards_server(reader, downstream), self._towards_browser(upstream, writer))
+            await asyncio.gather(
+                self._towards_server(reader, downstream), self._towards_browser(upstream, writer)
+            )
         except (OSError, asyncio.CancelledError):
             pass  # Cut by a test, or the end of the proxy.
         finally:
@@ -103,7 +105,11 @@ class RecordingProxy:
             if unmask is None:
                 if b"\r\nUpgrade: websocket\r\n" in data:
                     head, separator, rest = data.partition(b"\r\n\r\n")
-                    lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"sec-websocket-extensions")]
+                    lines = [
+                        line
+                        for line in head.split(b"\r\n")
+                        if not line.lower().startswith(b"sec-websocket-extensions")
+                    ]
                     data, unmask = b"\r\n".join(lines) + separator + rest, _Unmasker()
                     self.received += data
                 else:

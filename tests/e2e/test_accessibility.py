@@ -36,7 +36,9 @@ def check_page(page: Page, name: str) -> list[str]:
         page.set_viewport_size({"width": width, "height": 800})
         for scheme in ("light", "dark"):
             page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
-            page.evaluate("Promise.allSettled(document.getAnimations().map((animation) => animation.finished))")
+            page.evaluate(
+                "Promise.allSettled(document.getAnimations().map((animation) => animation.finished))"
+            )
             where = f"{name} {width} {scheme}"
             results = Axe().run(page, options=RULES)
             problems += [

@@ -6,14 +6,14 @@ import base64
 import os
 import subprocess
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 import redis
 from playwright.sync_api import expect
 
-from tests.e2e.conftest import LiveServer
 from tests.e2e.person import Person
+from tests.e2e.recording_proxy import RecordingProxy
+from tests.live_server import LiveServer
 
 pytestmark = pytest.mark.e2e
 
@@ -31,19 +31,21 @@ def forms_of(word: str) -> Iterator[bytes]:
         yield from (inner, inner.translate(bytes.maketrans(b"+/", b"-_")))
 
 
-def everything_stored(server: LiveServer) -> Iterator[tuple[str, bytes]]:
+def everything_there_is(server: LiveServer, proxy: RecordingProxy) -> Iterator[tuple[str, bytes]]:
     for path in sorted((server.directory / "var").rglob("*")):
         if path.is_file():
             yield str(path.relative_to(server.directory)), path.read_bytes()
-    yield "server.log", (server.directory / "server.log").read_bytes()
-    yield "received traffic", bytes(server.proxy.received)
+    yield "server.log", server.log_file.read_bytes()
+    yield "received traffic", bytes(proxy.received)
     yield "redis", redis_content(server)
     if url := os.environ.get("DATABASE_URL"):
         yield "postgresql", subprocess.run(["pg_dump", url], check=True, capture_output=True).stdout
 
 
 def redis_content(server: LiveServer) -> bytes:
-    url = server.manage("shell", "--no-imports", "-c", "from django.conf import settings; print(settings.EFFECTIVE_REDIS_URL)")
+    url = server.manage(
+        "shell", "--no-imports", "-c", "from django.conf import settings; print(settings.EFFECTIVE_REDIS_URL)"
+    )
     client = redis.Redis.from_url(url.strip())
     values = [key + b"\n" + (client.dump(key) or b"") for key in client.scan_iter()]
     client.close()
@@ -51,17 +53,17 @@ def redis_content(server: LiveServer) -> bytes:
     return b"\n".join(values)
 
 
-def find(words: list[str], server: LiveServer) -> list[str]:
+def find(words: list[str], server: LiveServer, proxy: RecordingProxy) -> list[str]:
     return [
         f"{word!r} in {place}"
-        for place, content in everything_stored(server)
+        for place, content in everything_there_is(server, proxy)
         for word in words
         if any(form in content for form in forms_of(word))
     ]
 
 
 def test_no_password_message_code_or_private_key_reaches_the_server(
-    new_person: Callable[..., Person], server: LiveServer, tmp_path: Path
+    new_person: Callable[..., Person], server: LiveServer, proxy: RecordingProxy
 ) -> None:
     alice, bob = new_person("Canary1", PASSWORD), new_person("Canary2", PASSWORD)
     alice.sign_up()
@@ -78,13 +80,17 @@ def test_no_password_message_code_or_private_key_reaches_the_server(
     code = alice.recovery_code
     secrets = [PASSWORD, MESSAGE, code, code.replace("-", "")]
 
-    assert find(secrets, server) == []
-    assert find(["Canary1"], server), "The search must find what is there: a name travels in clear."
+    assert find(secrets, server, proxy) == []
+    assert find(["Canary1"], server, proxy), "The search must find what is there: a name travels in clear."
 
 
 def test_the_search_finds_a_word_in_each_of_its_forms() -> None:
     raw = MESSAGE.encode()
-    hiding_places = [raw, raw.hex().encode(), *(base64.urlsafe_b64encode(b"x" * n + raw + b"tail") for n in range(3))]
+    hiding_places = [
+        raw,
+        raw.hex().encode(),
+        *(base64.urlsafe_b64encode(b"x" * n + raw + b"tail") for n in range(3)),
+    ]
 
     for place in hiding_places:
         assert any(form in place for form in forms_of(MESSAGE))

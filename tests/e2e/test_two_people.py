@@ -8,8 +8,9 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.e2e.conftest import LiveServer
 from tests.e2e.person import STRETCH_TIMEOUT_MS, Person
+from tests.e2e.recording_proxy import RecordingProxy
+from tests.live_server import LiveServer
 
 pytestmark = pytest.mark.e2e
 
@@ -40,7 +41,9 @@ def test_two_people_sign_up_befriend_and_chat_both_ways(friends: tuple[Person, P
     expect(alice.page.get_by_text(f"You are talking to {bob.name}")).to_be_visible()
 
 
-def test_the_sender_sees_that_a_message_was_stored_and_then_that_it_arrived(friends: tuple[Person, Person]) -> None:
+def test_the_sender_sees_that_a_message_was_stored_and_then_that_it_arrived(
+    friends: tuple[Person, Person],
+) -> None:
     alice, bob = friends
     alice.open_chat(bob)
 
@@ -99,7 +102,9 @@ def test_a_second_browser_reads_all_history(
     alice.expect_message(bob, "Written in the second")
 
 
-def test_the_recovery_code_brings_back_every_message(friends: tuple[Person, Person], new_person: NewPerson) -> None:
+def test_the_recovery_code_brings_back_every_message(
+    friends: tuple[Person, Person], new_person: NewPerson
+) -> None:
     alice, bob = friends
     alice.open_chat(bob)
     alice.send(bob, "Older than the new password")
@@ -136,7 +141,9 @@ def test_a_changed_password_opens_everything_and_the_old_one_nothing(
 
     old, new = new_person(alice.name, alice.password), new_person(alice.name, "N3w-Secret!")
     old.fill_log_in()
-    expect(old.page.get_by_text("Username or password is incorrect.").first).to_be_visible(timeout=STRETCH_TIMEOUT_MS)
+    expect(old.page.get_by_text("Username or password is incorrect.").first).to_be_visible(
+        timeout=STRETCH_TIMEOUT_MS
+    )
     new.log_in()
     new.open_chat(bob)
     new.expect_message(bob, "Before the change")
@@ -174,7 +181,9 @@ def test_logging_out_takes_the_keys_along_and_closes_the_pages(friends: tuple[Pe
     )
 
 
-def test_two_tabs_of_one_person_send_at_once_and_both_see_everything_once(friends: tuple[Person, Person]) -> None:
+def test_two_tabs_of_one_person_send_at_once_and_both_see_everything_once(
+    friends: tuple[Person, Person],
+) -> None:
     alice, bob = friends
     alice.open_chat(bob)
     bob.open_chat(alice)
@@ -194,24 +203,26 @@ def test_two_tabs_of_one_person_send_at_once_and_both_see_everything_once(friend
 
 
 def test_a_message_written_without_a_network_is_sent_when_it_is_back(
-    friends: tuple[Person, Person], server: LiveServer
+    friends: tuple[Person, Person], proxy: RecordingProxy
 ) -> None:
     alice, bob = friends
     alice.open_chat(bob)
     alice.send(bob, "With a network")
     alice.expect_sent(bob, "With a network")
 
-    server.proxy.cut()
+    proxy.cut()
     alice.send(bob, "Without a network")
     expect(alice.message(bob, "Without a network")).to_contain_text("Waiting")
-    server.proxy.mend()
+    proxy.mend()
 
     alice.expect_sent(bob, "Without a network")
     bob.open_chat(alice)
     bob.expect_message(alice, "Without a network")
 
 
-def test_the_outbox_survives_a_reload_and_a_killed_server(friends: tuple[Person, Person], server: LiveServer) -> None:
+def test_the_outbox_survives_a_reload_and_a_killed_server(
+    friends: tuple[Person, Person], server: LiveServer
+) -> None:
     alice, bob = friends
     alice.open_chat(bob)
     expect(alice.page.get_by_text("Connecting…")).to_be_hidden()
@@ -255,7 +266,7 @@ def test_unfriending_closes_the_conversation_and_keeps_its_history(friends: tupl
     bob.expect_message(alice, "Last words")
 
 
-def test_an_ended_session_keeps_the_draft(friends: tuple[Person, Person], server: LiveServer) -> None:
+def test_an_ended_session_keeps_the_draft(friends: tuple[Person, Person]) -> None:
     alice, bob = friends
     alice.open_chat(bob)
     alice.composer(bob).fill("Half a sentence")
