@@ -13,6 +13,7 @@ import { showUnread } from './nav_badges'
 import { avatar, presenceState, presenceWord } from './person'
 import { isoTime, listTime } from './times'
 
+const HIDDEN_DRAW_MS = 250
 const ENDED = 'You can no longer send messages in this conversation.'
 
 export interface ChatPlaces {
@@ -43,6 +44,7 @@ export class ChatApp extends LitElement {
   declare onAction: (action: BannerAction) => void
 
   #tick = 0
+  #drawing = false
   #order: readonly string[] | null = null
   #clock: ReturnType<typeof setInterval> | null = null
   #quiet: (() => void)[] = []
@@ -71,7 +73,7 @@ export class ChatApp extends LitElement {
     window.addEventListener('popstate', back)
     this.#quiet = [
       this.session.onChange(() => {
-        this.requestUpdate()
+        this.#drawSoon()
       }),
       this.session.onArrival((arrival) => {
         this.#arrived(arrival)
@@ -90,6 +92,18 @@ export class ChatApp extends LitElement {
     for (const stop of this.#quiet) stop()
     if (this.#clock !== null) clearInterval(this.#clock)
     this.#clock = null
+  }
+
+  /** Once for each frame, however much changed; a page that nobody sees is drawn less often. */
+  #drawSoon(): void {
+    if (this.#drawing) return
+    this.#drawing = true
+    const draw = (): void => {
+      this.#drawing = false
+      this.requestUpdate()
+    }
+    if (document.visibilityState === 'visible') requestAnimationFrame(draw)
+    else setTimeout(draw, HIDDEN_DRAW_MS)
   }
 
   protected override willUpdate(): void {

@@ -135,7 +135,7 @@ export class ChatLog extends LitElement {
     const log = this.#log
     if (log === null) return null
     const { top } = log.getBoundingClientRect()
-    const element = [...this.querySelectorAll<HTMLElement>('.log-list > li')].find(
+    const element = [...this.querySelectorAll<HTMLElement>('.message-row')].find(
       (row) => row.getBoundingClientRect().bottom > top,
     )
     return element === undefined ? null : { element, top: element.getBoundingClientRect().top }

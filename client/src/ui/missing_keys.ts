@@ -21,7 +21,7 @@ export function showNoStorage(page: Document): void {
 
 function fill(page: Document, sentence: string, ...more: readonly HTMLElement[]): void {
   const box = page.createElement('div')
-  box.className = 'empty'
+  box.className = 'chat-blank empty'
   box.dataset['missingKeys'] = ''
   const line = page.createElement('p')
   line.className = 'empty-title'

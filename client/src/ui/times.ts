@@ -7,9 +7,15 @@ export interface TimeStyle {
   readonly timeZone?: string | undefined
 }
 
+/** Making one is slow, and a log needs two for each line. */
+const formats = new Map<string, Intl.DateTimeFormat>()
+
 function format(time: number, options: Intl.DateTimeFormatOptions, style: TimeStyle): string {
+  const key = JSON.stringify([options, style])
   const zone = style.timeZone === undefined ? {} : { timeZone: style.timeZone }
-  return new Intl.DateTimeFormat(style.locale, { ...options, ...zone }).format(time)
+  const known = formats.get(key) ?? new Intl.DateTimeFormat(style.locale, { ...options, ...zone })
+  formats.set(key, known)
+  return known.format(time)
 }
 
 /** "14:02" */
