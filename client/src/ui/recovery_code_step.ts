@@ -34,6 +34,8 @@ export function runRecoveryCodeStep(options: RecoveryCodeOptions): void {
   const leaving = new AbortController()
 
   fillCode(options, groups)
+  // Whoever has a code is signed in by now, though the page was made before.
+  for (const links of page.querySelectorAll<HTMLElement>('[data-for-strangers]')) links.hidden = true
   page.defaultView?.addEventListener(
     'beforeunload',
     (event) => {
