@@ -78,7 +78,7 @@ def _make_venv() -> None:
 
 def _pip(*arguments: str, log: str) -> None:
     """Ready-made packages only: nobody needs a compiler, and no package's own code runs while it is installed."""
-    command = [
+    command: list[str | Path] = [
         PYTHON,
         "-m",
         "pip",

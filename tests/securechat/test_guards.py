@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
@@ -57,14 +57,27 @@ def certs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("certs")
 
 
+@pytest.fixture(scope="module")
+def echo(certs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Echo]:
+    """One server for all tests here but those that need its last words."""
+    with running_echo(certs, tmp_path_factory.mktemp("echo")) as running:
+        yield running
+
+
 @pytest.fixture
-def echo(certs: Path, tmp_path: Path) -> Iterator[Echo]:
+def own_echo(certs: Path, tmp_path: Path) -> Iterator[Echo]:
+    with running_echo(certs, tmp_path) as running:
+        yield running
+
+
+@contextmanager
+def running_echo(certs: Path, folder: Path) -> Iterator[Echo]:
     environment = {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "tests.settings",
         "CERTS_DIR": str(certs),
-        "VAR_DIR": str(tmp_path),
-        "KEYS_FILE": str(tmp_path / "keys.json"),
+        "VAR_DIR": str(folder),
+        "KEYS_FILE": str(folder / "keys.json"),
         "PUBLIC_ORIGIN": "https://chat.example:8443",
         "ALLOWED_HOSTS": "localhost",
     }
@@ -162,31 +175,31 @@ def test_a_larger_frame_closes_the_socket_with_1009(echo: Echo) -> None:
     assert closed.value.rcvd.code == 1009
 
 
-def test_a_peer_that_vanished_is_noticed_within_twelve_seconds(echo: Echo) -> None:
-    with echo.raw() as client:
+def test_a_peer_that_vanished_is_noticed_within_twelve_seconds(own_echo: Echo) -> None:
+    with own_echo.raw() as client:
         client.sendall(
             b"GET /ws/ HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
             b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
         )
         began = time.monotonic()  # From here on it reads, and never answers a ping.
 
-        assert echo.heard().startswith("disconnected")
+        assert own_echo.heard().startswith("disconnected")
         assert time.monotonic() - began < 14
 
 
-def test_sigterm_ends_sockets_with_1012_and_the_server_within_five_seconds(echo: Echo) -> None:
-    with echo.websocket() as client:
+def test_sigterm_ends_sockets_with_1012_and_the_server_within_five_seconds(own_echo: Echo) -> None:
+    with own_echo.websocket() as client:
         client.send("hello")
         client.recv(timeout=10)
         began = time.monotonic()
-        echo.process.send_signal(signal.SIGTERM)
+        own_echo.process.send_signal(signal.SIGTERM)
         with pytest.raises(ConnectionClosed) as closed:
             client.recv(timeout=10)
 
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 1012
-    assert [echo.heard(), echo.heard()] == ["ending", "disconnected 1012"]
-    assert echo.process.wait(timeout=10) == 0
+    assert [own_echo.heard(), own_echo.heard()] == ["ending", "disconnected 1012"]
+    assert own_echo.process.wait(timeout=10) == 0
     assert time.monotonic() - began < 5
 
 

@@ -134,7 +134,9 @@ async def test_sockets_too_are_limited_without_redis(settings: Settings, tmp_pat
 
 def test_local_buckets_fill_up_evenly_and_stay_few() -> None:
     buckets = ratelimit.LocalBuckets(capacity=2)
-    take = lambda name, now: buckets.take(name, limit=2, window=timedelta(seconds=2), now=now)  # noqa: E731
+
+    def take(name: str, now: int) -> int:
+        return buckets.take(name, limit=2, window=timedelta(seconds=2), now=now)
 
     assert [take("a", 0), take("a", 0), take("a", 0), take("a", 1_000_000)] == [0, 0, 1_000_000, 0]
     take("b", 0)

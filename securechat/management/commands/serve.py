@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from argparse import ArgumentParser
@@ -18,11 +19,13 @@ from django.utils.module_loading import import_string
 from twisted.internet import reactor
 from twisted.internet.task import LoopingCall
 
-from securechat import certificates
+from securechat import certificates, sealed
 from securechat.certificates import CertificateProblem
 from securechat.serving.server import CannotListen, GuardedServer, bind
 from securechat.serving.tls import TLSContexts
 from securechat.serving.valkey import EmbeddedValkey, ValkeyUnavailable
+
+logger = logging.getLogger(__name__)
 
 _LOOK_AT_CERTIFICATE_EVERY_SECONDS = 6 * 60 * 60
 
@@ -41,6 +44,7 @@ class Command(BaseCommand):
             listener = bind(address, port)
             redirect = bind(address, settings.REDIRECT_PORT) if settings.REDIRECT_PORT else None
             _check_database()
+            self._check_keys()
             _check_static_files()
             self._renew_certificates()
             valkey = _valkey()
@@ -62,10 +66,20 @@ class Command(BaseCommand):
             before_end=[shut_down],
             at_the_latest=valkey.kill if valkey else lambda: None,
         )
-        LoopingCall(self._renew_certificates).start(_LOOK_AT_CERTIFICATE_EVERY_SECONDS, now=False)
+        LoopingCall(self._renew_while_running).start(_LOOK_AT_CERTIFICATE_EVERY_SECONDS, now=False)
         self._say_where()
         server.run()
         self.stdout.write("Stopped.")
+
+    def _check_keys(self) -> None:
+        """Before anybody can write a row that the keys of tomorrow do not open."""
+        try:
+            sealed.key_ring()
+        except sealed.KeysMissing as problem:
+            raise CommandError(f"{problem} A new installation makes one with: manage.py init_keys") from None
+        except sealed.KeysInvalid as problem:
+            raise CommandError(f"{problem} Restore it from your backup.") from None
+        self.check(databases=["default"])
 
     def _say_where(self) -> None:
         fingerprint = certificates.root_fingerprint()
@@ -80,6 +94,12 @@ class Command(BaseCommand):
     def _renew_certificates(self) -> None:
         if certificates.init():
             self.stdout.write("Made a new server certificate.")
+
+    def _renew_while_running(self) -> None:
+        try:
+            self._renew_certificates()
+        except CertificateProblem as problem:
+            logger.error("The certificate could not be renewed: %s", problem)
 
 
 def _valkey() -> AbstractContextManager[object]:
