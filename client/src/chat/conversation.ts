@@ -217,9 +217,11 @@ export class Conversation {
   // What the server says
 
   onSummary(summary: Summary): void {
-    const reopened =
-      (summary.open && !this.#summary.open) || (summary.peerHasKeys && !this.#summary.peerHasKeys)
-    this.#summary = summary
+    const before = this.#summary
+    const reopened = (summary.open && !before.open) || (summary.peerHasKeys && !before.peerHasKeys)
+    // Rows that were pushed meanwhile may be newer than the answer.
+    const { last, lastN, activeAt } = before.lastN > summary.lastN ? before : summary
+    this.#summary = { ...summary, last, lastN, activeAt }
     if (reopened && this.#halted !== 'sign_in') this.#halted = null
     if (!summary.open) void this.sender.failAll('You can no longer send messages in this conversation.')
     void this.sync()
@@ -452,6 +454,7 @@ export class Conversation {
       const { timeline, entry } = await appendRow(this.#loaded(), opened)
       this.#timeline = timeline
       arrived.push(entry)
+      this.#noteActivity(row)
       this.#judge(entry, opened)
     }
     const own = arrived.filter((entry) => entry.side === this.side).map(({ clientId }) => clientId)
@@ -583,7 +586,7 @@ export class Conversation {
       conversation: this.#idBytes,
       previous: newest ?? null,
       chains: this.#chains(),
-      log: endOf(this.#loaded()),
+      log: this.#checked(),
       device: this.tools.keys.device,
       random: this.tools.random,
     })
@@ -621,7 +624,7 @@ export class Conversation {
       device: keys.device,
       clientId: uuidToBytes(item.clientId),
       writer,
-      log: endOf(this.#loaded()),
+      log: this.#checked(),
       vaultVersion: vault.version,
       content: item.content,
       random,
@@ -676,7 +679,7 @@ export class Conversation {
 
   async #sendHead(): Promise<void> {
     if (this.#phase !== 'ready' || this.#alarm !== null || !this.isOpen || !this.tools.isConnected()) return
-    const log = endOf(this.#loaded())
+    const log = this.#checked()
     if (log.n <= this.#signedN) return
     this.#lastHeadAt = this.tools.clock.now()
     const { keys, vault, ask } = this.tools
@@ -690,24 +693,29 @@ export class Conversation {
     this.#signedN = Math.max(this.#signedN, log.n)
   }
 
-  /** What may be trusted next time: up to here every row was genuine, or known to be the same on both sides. */
-  #keepPosition(): void {
-    if (this.#alarm !== null) return
+  /** Up to here every row was genuine, or known to be the same on both sides. Only this is signed and remembered. */
+  #checked(): LogPosition {
     const timeline = this.#loaded()
     const end = endOf(timeline)
-    const n = this.#suspectFrom === null ? end.n : this.#suspectFrom - 1
-    const hash = hashAt(timeline, n)
-    if (hash === undefined) return
+    if (this.#suspectFrom === null) return end
+    const hash = hashAt(timeline, this.#suspectFrom - 1)
+    return hash === undefined ? timeline.start : { n: this.#suspectFrom - 1, hash }
+  }
+
+  #keepPosition(): void {
+    if (this.#alarm !== null) return
+    const { n, hash } = this.#checked()
     const position = { checkedN: n, logHash: hash, readN: this.#readN }
     this.tools.vault.notePosition({ conversation: this.#idBytes, ...position })
     advancePosition(this.tools.database, { conversation: this.id, ...position }).catch(this.tools.onProblem)
   }
 
   #noteActivity(row: Row): void {
+    if (row.n <= this.#summary.lastN) return
     this.#summary = {
       ...this.#summary,
       last: row,
-      lastN: Math.max(this.#summary.lastN, row.n),
+      lastN: row.n,
       activeAt: Math.max(this.#summary.activeAt, row.storedAt),
     }
   }

@@ -408,6 +408,7 @@ export class ChatApp extends LitElement {
         break
       case 'ask_again':
         this.session.selected?.askAgain()
+        this.querySelector<HTMLElement>('.log')?.focus()
         break
       case 'reload':
       case 'sign_in':

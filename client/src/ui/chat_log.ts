@@ -41,6 +41,10 @@ export class ChatLog extends LitElement {
   #items: readonly LogItem[] = []
   #focusKey: string | null = null
   #observer: IntersectionObserver | null = null
+  #size = ''
+  readonly #resized = new ResizeObserver(() => {
+    this.#fit()
+  })
   readonly #onVisible = (): void => {
     this.#noteRead()
   }
@@ -60,6 +64,7 @@ export class ChatLog extends LitElement {
     document.removeEventListener('visibilitychange', this.#onVisible)
     window.removeEventListener('focus', this.#onVisible)
     this.#observer?.disconnect()
+    this.#resized.disconnect()
   }
 
   /** What the person just sent is looked at. */
@@ -146,11 +151,20 @@ export class ChatLog extends LitElement {
     log.scrollTop += this.#anchor.element.getBoundingClientRect().top - this.#anchor.top
   }
 
+  /** A window that shrinks, or a keyboard that opens, must not take the newest message away. */
+  #fit(): void {
+    const log = this.#log
+    if (log === null) return
+    this.#size = sizeOf(log)
+    if (this.#following && this.#placed) log.scrollTop = log.scrollHeight
+  }
+
   #isNearEnd(log: HTMLElement): boolean {
     return this.#below === 0 && log.scrollHeight - log.scrollTop - log.clientHeight <= NEAR_END_PX
   }
 
   #observe(log: HTMLElement): void {
+    this.#resized.observe(log)
     this.#observer?.disconnect()
     const button = this.querySelector('.log-earlier')
     if (button === null || this.conversation.isLoadingEarlier || !this.#placed) return
@@ -164,6 +178,7 @@ export class ChatLog extends LitElement {
   }
 
   #scrolled(log: HTMLElement): void {
+    if (sizeOf(log) !== this.#size) return
     if (this.#below > 0 && log.scrollHeight - log.scrollTop - log.clientHeight <= NEAR_END_PX) {
       this.#anchor = this.#firstVisible()
       this.#below = Math.max(0, this.#below - STEP_ROWS)
@@ -278,11 +293,7 @@ export class ChatLog extends LitElement {
     if (conversation.phase !== 'ready') return html``
     return html`<div class="log-top">
       <p class="muted small">
-        ${
-          conversation.entries.length === 0
-            ? 'Say hello. Compare safety numbers when you meet.'
-            : `Beginning of your conversation with ${name}`
-        }
+        ${conversation.entries.length === 0 ? 'Say hello.' : `Beginning of your conversation with ${name}`}
       </p>
     </div>`
   }
@@ -394,6 +405,10 @@ export class ChatLog extends LitElement {
     event.preventDefault()
     row.focus()
   }
+}
+
+function sizeOf(log: HTMLElement): string {
+  return `${log.clientWidth} ${log.clientHeight}`
 }
 
 /** Which of `count` rows the key goes to from `current` (-1: the log itself), or null when it is no key for this. */
