@@ -51,10 +51,18 @@ class Writer:
             batch = [await self._queue.get()]
             while len(batch) < settings.WRITER_BATCH_ENVELOPES and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
-            outcomes = await self._thread.run(_store, [waiting.submission for waiting in batch])
-            self._done(list(zip(batch, outcomes, strict=True)))
-            for _ in batch:
-                self._queue.task_done()
+            try:
+                self._done(list(zip(batch, await self._outcomes(batch), strict=True)))
+            finally:
+                for _ in batch:
+                    self._queue.task_done()
+
+    async def _outcomes(self, batch: Sequence[Waiting]) -> Sequence[Outcome]:
+        try:
+            return await self._thread.run(_store, [waiting.submission for waiting in batch])
+        except Exception:  # A bug, but one batch's: with this task everybody's messages would stop until a restart.
+            logger.exception("A batch of %d was not stored.", len(batch))
+            return [Unavailable() for _ in batch]
 
     async def drain(self) -> None:
         """Returns when nothing waits any more."""
