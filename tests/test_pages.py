@@ -331,6 +331,7 @@ def test_health_names_the_parts_that_answer(stranger: Client) -> None:
 @pytest.mark.django_db
 def test_without_redis_the_server_still_stores_messages(stranger: Client, settings: Settings) -> None:
     settings.EFFECTIVE_REDIS_URL = "unix:///nonexistent/valkey.sock"
+
     response = stranger.get("/healthz")
 
     assert response.status_code == 200

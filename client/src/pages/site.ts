@@ -88,7 +88,7 @@ function toast(text: string): void {
     place = document.createElement('div')
     place.className = 'toasts'
     place.setAttribute('role', 'status')
-    document.body.append(place)
+    document.querySelector('main')?.append(place)
   }
   const line = document.createElement('p')
   line.className = 'toast'
