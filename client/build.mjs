@@ -10,7 +10,14 @@ const out = 'dist/securechat'
 await rm('dist', { recursive: true, force: true })
 await mkdir(out, { recursive: true })
 const pages = (await readdir('src/pages')).filter((name) => name.endsWith('.ts'))
-const common = { bundle: true, minify: true, target: 'es2022', legalComments: 'none', outdir: out, logLevel: 'warning' }
+const common = {
+  bundle: true,
+  minify: true,
+  target: 'es2022',
+  legalComments: 'none',
+  outdir: out,
+  logLevel: 'warning',
+}
 await build({
   ...common,
   entryPoints: pages.map((name) => `src/pages/${name}`),

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Generator, Iterator
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from tests.e2e.person import Person
 from tests.e2e.recording_proxy import RecordingProxy
@@ -15,6 +15,8 @@ from tests.live_server import ROOT, LiveServer, live_server
 
 RESULTS = ROOT / "var" / "screenshots"
 FAILED = pytest.StashKey[bool]()
+
+expect.set_options(timeout=20_000)  # A small machine that also runs the server and the other browsers.
 CHROMIUM_ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",

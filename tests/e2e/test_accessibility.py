@@ -35,7 +35,7 @@ def check_page(page: Page, name: str) -> list[str]:
     for width in WIDTHS:
         page.set_viewport_size({"width": width, "height": 800})
         for scheme in ("light", "dark"):
-            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]
+            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
             page.evaluate(
                 "Promise.allSettled(document.getAnimations().map((animation) => animation.finished))"
             )

@@ -22,7 +22,7 @@ export async function createDevice(random: Random): Promise<Device> {
 }
 
 async function createNative(): Promise<Device> {
-  const pair = (await crypto.subtle.generateKey('Ed25519', false, ['sign', 'verify']))
+  const pair = await crypto.subtle.generateKey('Ed25519', false, ['sign', 'verify'])
   const publicKey = new Uint8Array(await crypto.subtle.exportKey('raw', pair.publicKey))
   const key = { kind: 'webcrypto', privateKey: pair.privateKey } as const
   return { id: await deviceId(publicKey), publicKey, key }
