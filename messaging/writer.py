@@ -60,7 +60,8 @@ class Writer:
     async def _outcomes(self, batch: Sequence[Waiting]) -> Sequence[Outcome]:
         try:
             return await self._thread.run(_store, [waiting.submission for waiting in batch])
-        except Exception:  # A bug, but one batch's: with this task everybody's messages would stop until a restart.
+        except Exception:
+            # A bug, but one batch's: with this task everybody's messages would stop until a restart.
             logger.exception("A batch of %d was not stored.", len(batch))
             return [Unavailable() for _ in batch]
 
