@@ -54,7 +54,7 @@ def checks(node: Node) -> list[tuple[str, list[str], Path]]:
         ("mypy", [python, "-m", "mypy", "."], ROOT),
         ("migrations", [python, "manage.py", "makemigrations", "--check", "--dry-run"], ROOT),
         ("deployment", [python, "manage.py", "check", "--deploy", "--fail-level", "WARNING"], ROOT),
-        ("templates", [str(BIN / "djlint"), "templates", "--check", "--lint"], ROOT),
+        ("templates", [str(BIN / "djlint"), "templates", "--lint"], ROOT),
         ("tsc", client_tool("typescript/bin/tsc", "--noEmit"), CLIENT),
         ("eslint", client_tool("eslint/bin/eslint.js", "."), CLIENT),
         ("prettier", client_tool("prettier/bin/prettier.cjs", "--check", "."), CLIENT),
