@@ -49,15 +49,28 @@ export class Outbox {
     this.#owner = newUuid(tools.random)
   }
 
-  /** Calls `onAdopted` now with what earlier pages left, and later whenever another tab has gone. */
-  async open(onAdopted: (items: readonly Outgoing[]) => void): Promise<void> {
+  /**
+   * Calls `onAdopted` now with what earlier pages left, and later whenever another tab has gone.
+   *
+   * What goes wrong while looking again is told to `onProblem`, and does not end the looking.
+   */
+  async open(
+    onAdopted: (items: readonly Outgoing[]) => void,
+    onProblem: (error: unknown) => void,
+  ): Promise<void> {
     await this.#holdLock()
     const look = async (): Promise<void> => {
       const items = await this.#adopt()
       if (items.length > 0) onAdopted(items)
-      if (!this.#closed) this.#cancel = this.tools.clock.after(ADOPT_EVERY_MS, () => void look())
+    }
+    const lookLater = (): void => {
+      if (this.#closed) return
+      this.#cancel = this.tools.clock.after(ADOPT_EVERY_MS, () => {
+        void look().catch(onProblem).finally(lookLater)
+      })
     }
     await look()
+    lookLater()
   }
 
   /** The tab ends: what waits is left to others. */

@@ -132,10 +132,15 @@ export class ChatSession {
     try {
       await this.drafts.load()
       this.connection.start()
-      await this.#outbox.open((items) => {
-        this.#unrouted = [...this.#unrouted, ...items]
-        this.#route()
-      })
+      await this.#outbox.open(
+        (items) => {
+          this.#unrouted = [...this.#unrouted, ...items]
+          this.#route()
+        },
+        (error) => {
+          this.#problem(error)
+        },
+      )
     } catch (error) {
       this.#problem(error)
     }

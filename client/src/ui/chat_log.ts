@@ -9,9 +9,11 @@ import { alarmText } from '../chat/alarms'
 import type { Conversation } from '../chat/conversation'
 import { type TextPart, textParts } from './links'
 import { type LogItem, logItems, type MessageItem, type Status } from './log_items'
+import { holdStill, type LogRange, type LogWindow, movedDown, movedUp, NEWEST, rangeOf } from './log_window'
 import { clockTime, isoTime } from './times'
 
 const NEAR_END_PX = 120
+const NEAR_TOP_PX = 400
 const MAX_ROWS = 400
 const STEP_ROWS = 100
 
@@ -33,8 +35,9 @@ export class ChatLog extends LitElement {
   #shown: Conversation | null = null
   #newAfter: number | null = null
   #seenN = 0
-  /** The number of rows below the window that are not in the page. */
-  #below = 0
+  #window: LogWindow = NEWEST
+  #range: LogRange = { from: 0, to: 0 }
+  #keys: readonly string[] = []
   #following = true
   #placed = false
   #anchor: Anchor | null = null
@@ -70,7 +73,7 @@ export class ChatLog extends LitElement {
   /** What the person just sent is looked at. */
   follow(): void {
     this.#following = true
-    this.#below = 0
+    this.#window = NEWEST
     this.requestUpdate()
   }
 
@@ -105,12 +108,14 @@ export class ChatLog extends LitElement {
       newAfter: this.#newAfter,
       now: Date.now(),
     })
+    this.#keys = this.#items.map(({ key }) => key)
+    this.#range = rangeOf(this.#keys, this.#window, MAX_ROWS)
   }
 
   #begin(): void {
     this.#shown = this.conversation
     this.#newAfter = null
-    this.#below = 0
+    this.#window = NEWEST
     this.#following = true
     this.#placed = false
     this.#focusKey = null
@@ -160,7 +165,7 @@ export class ChatLog extends LitElement {
   }
 
   #isNearEnd(log: HTMLElement): boolean {
-    return this.#below === 0 && log.scrollHeight - log.scrollTop - log.clientHeight <= NEAR_END_PX
+    return this.#range.to === this.#keys.length && isNearBottom(log)
   }
 
   #observe(log: HTMLElement): void {
@@ -179,17 +184,24 @@ export class ChatLog extends LitElement {
 
   #scrolled(log: HTMLElement): void {
     if (sizeOf(log) !== this.#size) return
-    if (this.#below > 0 && log.scrollHeight - log.scrollTop - log.clientHeight <= NEAR_END_PX) {
-      this.#anchor = this.#firstVisible()
-      this.#below = Math.max(0, this.#below - STEP_ROWS)
-      this.requestUpdate()
-    }
     const following = this.#isNearEnd(log)
     if (following !== this.#following) {
       this.#following = following
+      this.#window = following ? NEWEST : holdStill(this.#keys, this.#range)
       this.requestUpdate()
     }
     if (following) this.#noteRead()
+    else this.#slide(log)
+  }
+
+  /** Near an end of the rows in the page, the next ones come in and the far ones go. */
+  #slide(log: HTMLElement): void {
+    const { from, to } = this.#range
+    if (from > 0 && log.scrollTop <= NEAR_TOP_PX) this.#window = movedUp(this.#keys, this.#range, STEP_ROWS)
+    else if (to < this.#keys.length && isNearBottom(log))
+      this.#window = movedDown(this.#keys, this.#range, STEP_ROWS)
+    else return
+    this.requestUpdate()
   }
 
   /** Read is what was on a page that somebody looks at. */
@@ -231,7 +243,7 @@ export class ChatLog extends LitElement {
         </p>
         <ol class="log-list">
           ${repeat(
-            this.#window(),
+            this.#items.slice(this.#range.from, this.#range.to),
             ({ key }) => key,
             (item) => this.#line(item, name),
           )}
@@ -253,24 +265,6 @@ export class ChatLog extends LitElement {
       }`
   }
 
-  /** The rows that are in the page: all, up to a number. */
-  #window(): readonly LogItem[] {
-    const rows = this.#items
-    if (this.#following) this.#below = 0
-    const end = rows.length - this.#below
-    if (end <= MAX_ROWS) return rows.slice(0, Math.min(rows.length, Math.max(end, MAX_ROWS)))
-    if (this.#following) return rows.slice(end - MAX_ROWS, end)
-    const first = this.#anchor === null ? end - MAX_ROWS : this.#indexOf(this.#anchor.element)
-    const from = Math.max(0, Math.min(first - STEP_ROWS, end - MAX_ROWS))
-    this.#below = Math.max(0, rows.length - (from + MAX_ROWS))
-    return rows.slice(from, from + MAX_ROWS)
-  }
-
-  #indexOf(element: HTMLElement): number {
-    const index = this.#items.findIndex(({ key }) => key === element.dataset['key'])
-    return index === -1 ? this.#items.length : index
-  }
-
   #top(name: string): TemplateResult {
     const { conversation } = this
     if (
@@ -279,6 +273,7 @@ export class ChatLog extends LitElement {
       conversation.phase !== 'no_peer_keys'
     )
       return html`<div class="log-top"><p class="muted" role="status">Decrypting…</p></div>`
+    if (this.#range.from > 0) return html``
     if (conversation.hasEarlier)
       return html`<div class="log-top">
         <button
@@ -405,6 +400,10 @@ export class ChatLog extends LitElement {
     event.preventDefault()
     row.focus()
   }
+}
+
+function isNearBottom(log: HTMLElement): boolean {
+  return log.scrollHeight - log.scrollTop - log.clientHeight <= NEAR_END_PX
 }
 
 function sizeOf(log: HTMLElement): string {
