@@ -14,9 +14,10 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import DatabaseError
+from django.http import parse_cookie
 
 from accounts.services import key_chain
-from messaging import protocol
+from messaging import protocol, sessions
 from messaging.connection import CloseCode, Connection, Send
 from messaging.errors import MalformedFrame, UnknownDevice
 from messaging.hub import Hub, current_hub
@@ -33,16 +34,24 @@ Receive: TypeAlias = Callable[[], Awaitable[dict[str, Any]]]
 
 
 async def chat_socket(scope: Any, receive: Receive, send: Send) -> None:
-    """The ASGI application of one socket."""
+    """The ASGI application of one socket.
+
+    It looks at the session cookie itself: Channels' session middleware would look at the session for each frame sent.
+    """
     if (await receive())["type"] != "websocket.connect":
         return
     await send({"type": "websocket.accept"})
-    user, session = scope["user"], scope["session"]
-    if not (user.is_authenticated and user.is_active and session.session_key):
+    hub = current_hub()
+    session_key = _session_key(scope)
+    try:
+        person = await hub.read(sessions.person_of, session_key) if session_key else None
+    except DatabaseError:
+        await _refuse_socket(receive, send, CloseCode.RESTART)
+        return
+    if person is None:
         await _refuse_socket(receive, send, CloseCode.SIGNED_OUT)
         return
-    hub = current_hub()
-    connection = Connection(user, session.session_key, send)
+    connection = Connection(person, session_key, send)
     if not hub.add(connection):
         await _refuse_socket(receive, send, CloseCode.TOO_MANY)
         return
@@ -51,7 +60,14 @@ async def chat_socket(scope: Any, receive: Receive, send: Send) -> None:
         await _Socket(hub, connection).run(receive)
     finally:
         sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
         await hub.remove(connection)
+
+
+def _session_key(scope: Any) -> str:
+    headers = [value for name, value in scope["headers"] if name == b"cookie"]
+    cookies = parse_cookie("; ".join(value.decode("latin-1") for value in headers))
+    return str(cookies.get(settings.SESSION_COOKIE_NAME, ""))
 
 
 async def _refuse_socket(receive: Receive, send: Send, code: CloseCode) -> None:

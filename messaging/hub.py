@@ -379,10 +379,17 @@ class Hub:
         for connection in self._everybody():
             connection.close(CloseCode.RESTART)
         await self._writer.drain()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await _cancel(self._tasks)
         await asyncio.gather(self._writer.close(), self._readers.close())
+
+
+async def _cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Asks until all have ended: Redis's client can swallow a cancellation that meets it while it connects."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=0.2)
 
 
 def _discard(index: defaultdict[T, set[Connection]], key: T, connection: Connection) -> None:

@@ -21,13 +21,18 @@ class SignIn:
     session_key: str
 
 
+def person_of(session_key: str) -> User | None:
+    """Whose session that is; None unless it stands. The same rule as for sockets that are open already."""
+    session = _standing([session_key]).get(session_key)
+    if session is None:
+        return None
+    person = User.objects.filter(pk=_user_id(session), is_active=True).first()
+    return person if person is not None and _is_of(session, person) else None
+
+
 def standing_among(sign_ins: Collection[SignIn]) -> frozenset[SignIn]:
     """Those whose session is there, has not expired and is still that person's, in two queries."""
-    store: Any = import_module(settings.SESSION_ENGINE).SessionStore
-    sessions = store.get_model_class().objects.filter(
-        session_key__in={sign_in.session_key for sign_in in sign_ins}, expire_date__gt=timezone.now()
-    )
-    data = {session.session_key: session.get_decoded() for session in sessions}
+    data = _standing({sign_in.session_key for sign_in in sign_ins})
     people = User.objects.filter(is_active=True).in_bulk({sign_in.user_id for sign_in in sign_ins})
     return frozenset(
         sign_in
@@ -36,6 +41,20 @@ def standing_among(sign_ins: Collection[SignIn]) -> frozenset[SignIn]:
         and sign_in.user_id in people
         and _is_of(data[sign_in.session_key], people[sign_in.user_id])
     )
+
+
+def _standing(session_keys: Collection[str]) -> dict[str, dict[str, Any]]:
+    store: Any = import_module(settings.SESSION_ENGINE).SessionStore
+    sessions = store.get_model_class().objects.filter(
+        session_key__in=session_keys, expire_date__gt=timezone.now()
+    )
+    return {session.session_key: session.get_decoded() for session in sessions}
+
+
+def _user_id(session: dict[str, Any]) -> int:
+    """0, which is nobody, where nobody signed in."""
+    text = str(session.get(SESSION_KEY, ""))
+    return int(text) if text.isdecimal() else 0
 
 
 def _is_of(session: dict[str, Any], user: User) -> bool:

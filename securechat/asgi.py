@@ -10,7 +10,6 @@ from django.core.asgi import get_asgi_application
 
 _http = get_asgi_application()  # Loads the apps, so it comes before what imports models.
 
-from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
 from channels.security.websocket import OriginValidator
 from django.conf import settings
@@ -21,7 +20,7 @@ application = ProtocolTypeRouter(
     {
         "http": _http,
         "websocket": OriginValidator(
-            AuthMiddlewareStack(URLRouter(websocket_urlpatterns)),
+            URLRouter(websocket_urlpatterns),
             [settings.PUBLIC_ORIGIN],
         ),
     }
