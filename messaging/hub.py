@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TypeAlias, TypeVar
@@ -36,6 +36,7 @@ from securechat.ratelimit import LocalBuckets
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
+_BEGIN_AGAIN_SECONDS = 1.0
 Note: TypeAlias = "events.Event | datetime"  # A moment: since then, rings may have been missed.
 
 _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
@@ -78,7 +79,7 @@ class Hub:
             self._keep_presence,
             self._keep_sessions,
         )
-        self._tasks = [loop.create_task(task()) for task in work]
+        self._tasks = [loop.create_task(_keep_doing(task)) for task in work]
 
     # Sockets
 
@@ -381,6 +382,16 @@ class Hub:
         await self._writer.drain()
         await _cancel(self._tasks)
         await asyncio.gather(self._writer.close(), self._readers.close())
+
+
+async def _keep_doing(work: Callable[[], Awaitable[None]]) -> None:
+    """A bug in one of these must not end the chat of everybody: it is logged, and the work begins again."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            logger.exception("The chat's %s failed and begins again.", work.__name__)
+            await asyncio.sleep(_BEGIN_AGAIN_SECONDS)
 
 
 async def _cancel(tasks: Iterable[asyncio.Task[None]]) -> None:

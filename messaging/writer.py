@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -22,6 +23,8 @@ from messaging.threads import DatabaseThreads
 from securechat.errors import Unavailable
 
 logger = logging.getLogger(__name__)
+
+_DRAIN_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -52,22 +55,16 @@ class Writer:
             while len(batch) < settings.WRITER_BATCH_ENVELOPES and not self._queue.empty():
                 batch.append(self._queue.get_nowait())
             try:
-                self._done(list(zip(batch, await self._outcomes(batch), strict=True)))
+                outcomes = await self._thread.run(_store, [waiting.submission for waiting in batch])
+                self._done(list(zip(batch, outcomes, strict=True)))
             finally:
                 for _ in batch:
                     self._queue.task_done()
 
-    async def _outcomes(self, batch: Sequence[Waiting]) -> Sequence[Outcome]:
-        try:
-            return await self._thread.run(_store, [waiting.submission for waiting in batch])
-        except Exception:
-            # A bug, but one batch's: with this task everybody's messages would stop until a restart.
-            logger.exception("A batch of %d was not stored.", len(batch))
-            return [Unavailable() for _ in batch]
-
     async def drain(self) -> None:
-        """Returns when nothing waits any more."""
-        await self._queue.join()
+        """Returns when nothing waits any more, or too long."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._queue.join(), _DRAIN_SECONDS)
 
     async def close(self) -> None:
         await self._thread.close()
