@@ -25,7 +25,7 @@ _CAUSES = [
     ),
     (
         r"No matching distribution found for (\S+)",
-        "There is no ready-made package of {0} for this Python and system: try Python 3.11, 3.12 or 3.13 on Linux or macOS.",
+        "pip finds no ready-made {0}: check the network, and that this is Python 3.11, 3.12 or 3.13 on Linux or macOS.",
     ),
     (r"No space left on device|ENOSPC", "The disk is full."),
     (r"Read-only file system|EROFS", "The disk is read-only: clone into a folder that you may write."),
