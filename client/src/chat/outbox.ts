@@ -44,6 +44,7 @@ export class Outbox {
   #letGo: () => void = () => undefined
   #cancel: () => void = () => undefined
   #closed = false
+  #writing = 0
 
   constructor(private readonly tools: OutboxTools) {
     this.#owner = newUuid(tools.random)
@@ -80,12 +81,22 @@ export class Outbox {
     this.#letGo()
   }
 
+  /** Whether something was written that is not on the disk yet: the page should not be left right now. */
+  get isWriting(): boolean {
+    return this.#writing > 0
+  }
+
   /** Resolves when it is safe on the disk. */
   async add(conversation: string, text: string): Promise<Outgoing> {
     const { clock, random } = this.tools
     const content: MessageContent = { kind: 'text', sentAt: clock.now(), text }
     const item = { clientId: newUuid(random), conversation, content, failure: null, mayBeStored: false }
-    await this.#put(item)
+    this.#writing += 1
+    try {
+      await this.#put(item)
+    } finally {
+      this.#writing -= 1
+    }
     return item
   }
 

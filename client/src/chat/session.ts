@@ -95,6 +95,10 @@ export class ChatSession {
   get ownName(): string {
     return this.tools.account.username
   }
+  /** Whether a message was written that this browser has not kept yet. */
+  get isWriting(): boolean {
+    return this.#outbox.isWriting
+  }
   get requests(): number {
     return this.#requests
   }

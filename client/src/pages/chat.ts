@@ -75,6 +75,9 @@ function bindPage(session: ChatSession, page: ChatPage): void {
   window.addEventListener('offline', () => {
     session.connection.wentOffline()
   })
+  window.addEventListener('beforeunload', (event) => {
+    if (session.isWriting) event.preventDefault()
+  })
   window.addEventListener('pagehide', () => void session.keep())
   document.addEventListener('visibilitychange', () => {
     if (document.visibilityState === 'visible') session.connection.retryNow()
