@@ -101,9 +101,9 @@ export class Conversation {
       outbox,
       canSend: () => this.canSend,
       seal: (item, writer) => this.#inOrder(() => this.#seal(item, writer)),
-      onStored: (stored) => this.#attempt(() => this.#take({ ...stored, side: this.side })),
+      onStored: (stored) => this.#attempt(() => this.#takeStored({ ...stored, side: this.side })),
       fetchEpochs: () => this.#inOrder(() => this.#fetchEpochs()),
-      catchUp: () => this.#attempt(() => this.#catchUp()),
+      catchUp: () => this.#attempt(() => this.#sync()),
       onHalt: (reason) => {
         this.#halt(reason)
       },
@@ -315,6 +315,7 @@ export class Conversation {
       if (this.#summary.epoch > this.#epochs.size) await this.#fetchEpochs()
       await this.#catchUp()
     } else await this.#openAll()
+    this.sender.reached(endOf(this.#loaded()).n)
     await this.#acceptHeads()
     this.#scheduleHead()
   }
@@ -438,6 +439,12 @@ export class Conversation {
       this.#early.set(row.n, row)
       await this.#catchUp()
     }
+  }
+
+  /** The answer to what this tab sent; its row may have been pushed before. */
+  async #takeStored(row: Row): Promise<void> {
+    await this.#take(row)
+    if (this.#phase === 'ready') this.sender.reached(endOf(this.#loaded()).n)
   }
 
   #followersOf(n: number): Row[] {

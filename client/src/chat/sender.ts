@@ -124,6 +124,12 @@ export class Sender {
     await Promise.all(seen.map(({ clientId }) => this.tools.outbox.remove(clientId)))
   }
 
+  /** The log is here up to `n`: what the server said it had stored before that is in it. */
+  reached(n: number): void {
+    const waiting = this.#items.filter(({ storedN }) => storedN === null || storedN > n)
+    if (waiting.length < this.#items.length) this.#show(waiting)
+  }
+
   async failAll(reason: string): Promise<void> {
     this.#inFlight = null
     const waiting = this.#items.filter((item) => item.failure === null && item.storedN === null)

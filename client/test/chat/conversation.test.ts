@@ -104,6 +104,23 @@ test('two tabs write at once, and a third takes over from one that dies', async 
   calm(a2, b)
 })
 
+test('what a dead tab had sent unanswered does not wait for ever in the tab that already shows it', async () => {
+  const { a, b, alice, server } = await start()
+  const a2 = await alice.tab()
+  await eventually(() => ready(a2), 'the second tab is ready')
+  server.fault = (when, type) => {
+    if (when === 'after' && type === 'envelope.send') a.crash()
+    return 'pass'
+  }
+  await write(a, 'sent, but never answered')
+
+  await eventually(() => textsOf(a2).length === 1, 'the other tab shows it')
+  await eventually(() => (a2.session.selected?.sender.items.length ?? 0) === 1, 'the other tab adopts it')
+  await eventually(() => a2.session.selected?.sender.items.length === 0, 'nothing waits any more')
+  expect(textsOf(a2)).toEqual(['sent, but never answered'])
+  calm(a2, b)
+})
+
 test('a fresh browser view pages backwards and joins what it knows', async () => {
   const { a, b, bob } = await start()
   for (let count = 1; count <= 120; count += 1) await write(a, `m${count}`)
