@@ -70,21 +70,19 @@ def parse_envelope(envelope: bytes) -> EnvelopeHeader:
     header, nonce, ciphertext, signature = _array(envelope, 4)
     _bytes(nonce, NONCE_BYTES), _bytes(ciphertext), _bytes(signature, SIGNATURE_BYTES)
     items = _array(_bytes(header), 16)
-    if items[:2] != [VERSION, SUITE]:
-        raise MalformedFrame
-    for number in (items[10], items[14]):
-        _integer(number)
+    _require(VERSION, items[0]), _require(SUITE, items[1])
+    _integer(items[10]), _integer(items[14], least=1)
     for hash_ in (items[4], items[11], items[15]):
         _bytes(hash_, HASH_BYTES)
     for position in items[12:14]:
         _position(position)
     return EnvelopeHeader(
         conversation=_uuid(items[2]),
-        epoch=_integer(items[3]),
+        epoch=_integer(items[3], least=1),
         device=_bytes(items[5], ID_BYTES),
         client_id=_uuid(items[6]),
         writer=_bytes(items[7], ID_BYTES),
-        seq=_integer(items[8]),
+        seq=_integer(items[8], least=1),
         prev=_bytes(items[9], HASH_BYTES),
     )
 
@@ -95,14 +93,14 @@ def parse_epoch_record(record: bytes) -> EpochBody:
     version, conversation, epoch, prev, *members, commitment, log_n, log_hash, device = _array(
         _bytes(body), 10
     )
-    _require_version(version)
+    _require(VERSION, version)
     for member in members:
         fingerprint, generation, seq, head = _items(member, 4)
-        _bytes(fingerprint, HASH_BYTES), _integer(generation), _integer(seq), _bytes(head, HASH_BYTES)
+        _bytes(fingerprint, HASH_BYTES), _integer(generation, least=1), _position([seq, head])
     _bytes(commitment, HASH_BYTES), _integer(log_n), _bytes(log_hash, HASH_BYTES)
     return EpochBody(
         conversation=_uuid(conversation),
-        epoch=_integer(epoch),
+        epoch=_integer(epoch, least=1),
         prev=_bytes(prev, HASH_BYTES),
         device=_bytes(device, ID_BYTES),
     )
@@ -112,8 +110,8 @@ def parse_head(head: bytes) -> HeadBody:
     body, signature = _array(head, 2)
     _bytes(signature, SIGNATURE_BYTES)
     version, conversation, n, log_hash, vault_version, device = _array(_bytes(body), 6)
-    _require_version(version)
-    _integer(vault_version)
+    _require(VERSION, version)
+    _integer(vault_version, least=1)
     return HeadBody(
         conversation=_uuid(conversation),
         n=_integer(n),
@@ -146,8 +144,8 @@ def _bytes(item: Item, length: int | None = None) -> bytes:
     return item
 
 
-def _integer(item: Item) -> int:
-    if type(item) is not int or not 0 <= item < LARGEST_INTEGER:
+def _integer(item: Item, least: int = 0) -> int:
+    if type(item) is not int or not least <= item < LARGEST_INTEGER:
         raise MalformedFrame
     return item
 
@@ -158,9 +156,9 @@ def _uuid(item: Item) -> UUID:
 
 def _position(item: Item) -> None:
     seq, head = _items(item, 2)
-    _integer(seq), _bytes(head, HASH_BYTES)
+    _integer(seq, least=1), _bytes(head, HASH_BYTES)
 
 
-def _require_version(item: Item) -> None:
-    if _integer(item) != VERSION:
+def _require(expected: int, item: Item) -> None:
+    if _integer(item) != expected:
         raise MalformedFrame
