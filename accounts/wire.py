@@ -107,7 +107,7 @@ def parse_entry(entry: bytes) -> ChainEntry:
     if _integer(version) != VERSION:
         raise MalformedBytes
     return ChainEntry(
-        seq=_integer(seq),
+        seq=_integer(seq, least=1),
         prev=_bytes(prev, HASH_BYTES),
         payload=_payload(kind, payload),
         at_milliseconds=_integer(at),
@@ -174,7 +174,7 @@ def _text(item: Item) -> str:
     return item
 
 
-def _integer(item: Item) -> int:
-    if type(item) is not int or not 0 <= item < LARGEST_INTEGER:
+def _integer(item: Item, least: int = 0) -> int:
+    if type(item) is not int or not least <= item < LARGEST_INTEGER:
         raise MalformedBytes
     return item
