@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
+
+def _folder(name: str) -> str:
+    """Made anew for this run, and gone after it."""
+    path = tempfile.mkdtemp(prefix=f"securechat-{name}-")
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return path
+
+
 os.environ.setdefault("SECRET_KEY", "only-for-tests-0123456789-abcdefghijklmnopqrstuvwxyz")
 os.environ.setdefault("ENV_FILE", "/nonexistent")
-os.environ.setdefault("VAR_DIR", tempfile.mkdtemp(prefix="securechat-tests-"))
+if "VAR_DIR" not in os.environ:
+    os.environ["VAR_DIR"] = _folder("tests")
 os.environ.setdefault("PUBLIC_ORIGIN", "https://testserver")
 os.environ.setdefault("ALLOWED_HOSTS", "testserver")
-os.environ.setdefault("STATIC_ROOT", tempfile.mkdtemp(prefix="securechat-static-"))
+if "STATIC_ROOT" not in os.environ:
+    os.environ["STATIC_ROOT"] = _folder("static")
 os.environ.setdefault("KEYS_FILE", str(Path(os.environ["VAR_DIR"]) / "keys.json"))
 
 from securechat.settings import *  # noqa: F403 - a settings file imports settings
