@@ -26,8 +26,8 @@ if "STATIC_ROOT" not in os.environ:
     os.environ["STATIC_ROOT"] = _folder("static")
 os.environ.setdefault("KEYS_FILE", str(Path(os.environ["VAR_DIR"]) / "keys.json"))
 
-from securechat.settings import *  # noqa: F403 - a settings file imports settings
-from securechat.settings import DATABASES, STORAGES
+from securechat.settings import *  # noqa: E402, F403 - a settings file imports settings
+from securechat.settings import DATABASES, STORAGES  # noqa: E402 - what they read is set above
 
 PASSWORD_HASHERS = ["tests.hashers.CheapPasswordHasher", "accounts.hashers.LegacyPasswordHasher"]
 STORAGES = {**STORAGES, "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
