@@ -33,7 +33,9 @@ def chat(request: HttpRequest, conversation: UUID | None = None) -> HttpResponse
             membership_of(person, conversation)
         except ConversationNotFound:
             raise Http404 from None
-    return render(request, "messaging/chat.html", {"page_data": _page_data(person, conversation)})
+    response = render(request, "messaging/chat.html", {"page_data": _page_data(person, conversation)})
+    response.headers["Permissions-Policy"] = "camera=(self), microphone=(), geolocation=()"
+    return response
 
 
 @login_required

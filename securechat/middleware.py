@@ -44,7 +44,8 @@ class PrivacyHeadersMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
         response.headers.setdefault("Cache-Control", "no-store")
-        response.headers["Permissions-Policy"] = "camera=(self), microphone=(), geolocation=()"
+        # The chat alone names the camera, with which safety numbers are scanned.
+        response.headers.setdefault("Permissions-Policy", "camera=(), microphone=(), geolocation=()")
         response.headers["Cross-Origin-Resource-Policy"] = "same-origin"
         return response
 

@@ -155,7 +155,7 @@ def test_every_answer_has_the_whole_policy(stranger: Client, path: str) -> None:
     assert response.headers["X-Frame-Options"] == "DENY"
     assert response.headers["Cross-Origin-Opener-Policy"] == "same-origin"
     assert response.headers["Cross-Origin-Resource-Policy"] == "same-origin"
-    assert "microphone=()" in response.headers["Permissions-Policy"]
+    assert response.headers["Permissions-Policy"] == "camera=(), microphone=(), geolocation=()"
 
 
 # One origin

@@ -173,3 +173,9 @@ def test_operators_see_how_much_and_when_and_nothing_else(a: Person, b: Person, 
         reverse("admin:messaging_conversation_delete", args=[conversation]),
     ):
         assert client.get(page, secure=True).status_code == 403
+
+
+def test_the_chat_may_ask_for_the_camera_and_for_no_other_device(a: Person) -> None:
+    response = get(a, reverse("chat"))
+
+    assert response.headers["Permissions-Policy"] == "camera=(self), microphone=(), geolocation=()"
