@@ -25,6 +25,7 @@ _PAGES = {
     "log_out": "log-out",
     "recover": "recover",
     "settings": "settings",
+    "browsers": "browsers",
     "friend_add": "friend-add",
 }
 _REQUESTS = (

@@ -26,5 +26,6 @@ urlpatterns = [
     path("log-out/", views.log_out, name="log-out"),
     path("recover/", views.recover, name="recover"),
     path("settings/", views.account_settings, name="settings"),
+    path("browsers/", views.browsers, name="browsers"),
     path("api/", include(_api)),
 ]

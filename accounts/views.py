@@ -10,12 +10,19 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_GET, require_http_methods
 
 from accounts.destinations import may_go_to, next_of
 from accounts.models import RecoveryCode, User
 from accounts.page_data import PLAIN_FORM_REFUSED, page_data
 from accounts.services import key_chain, passwords
+
+_REASONS = {
+    "locked=1": "SecureChat is locked in this browser. Type your password to go on.",
+    "again=1": "Your keys were renewed in another browser. Type your password to go on.",
+    "again=keys": "This browser has no keys for you. Type your password to get them.",
+    "signed_out=1": "You were signed out on this browser.",
+}
 
 
 @sensitive_post_parameters()
@@ -27,9 +34,10 @@ def sign_up(request: HttpRequest) -> HttpResponse:
 @sensitive_post_parameters()
 @require_http_methods(["GET", "POST"])
 def log_in(request: HttpRequest) -> HttpResponse:
-    """``?again`` is for a browser without keys: who is logged in there has to enter the password all the same."""
-    if "again" in request.GET:
-        return _answer(request, "accounts/log_in.html", page_data(request))
+    """Who is logged in has to enter the password all the same where the browser has no keys that fit (``_REASONS``)."""
+    reason = next((sentence for query, sentence in _REASONS.items() if query in _asked(request)), None)
+    if reason is not None:
+        return _answer(request, "accounts/log_in.html", page_data(request), reason=reason)
     return _form_page(request, "accounts/log_in.html")
 
 
@@ -38,6 +46,13 @@ def log_in(request: HttpRequest) -> HttpResponse:
 def recover(request: HttpRequest) -> HttpResponse:
     """Open to who is logged in, too: the way back for a browser whose keys are gone."""
     return _answer(request, "accounts/recover.html", page_data(request))
+
+
+@login_required
+@require_GET
+def browsers(request: HttpRequest) -> HttpResponse:
+    """Which browsers there are is for the script to say: only it can check the key chain."""
+    return _answer(request, "accounts/browsers.html", page_data(request))
 
 
 @login_required
@@ -57,7 +72,7 @@ def log_out(request: HttpRequest) -> HttpResponse:
     if not isinstance(request.user, User):
         return redirect(settings.LOGOUT_REDIRECT_URL)
     if request.method == "GET":
-        return render(request, "accounts/log_out.html")
+        return render(request, "accounts/log_out.html", {"page_data": page_data(request)})
     user = request.user
     logout(request)
     passwords.tell_sessions_changed(user)
@@ -65,6 +80,10 @@ def log_out(request: HttpRequest) -> HttpResponse:
     if "remove_everything" in request.POST:
         response.headers["Clear-Site-Data"] = '"storage"'
     return response
+
+
+def _asked(request: HttpRequest) -> frozenset[str]:
+    return frozenset(f"{key}={value}" for key, value in request.GET.items())
 
 
 def _form_page(request: HttpRequest, template: str) -> HttpResponse:

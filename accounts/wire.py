@@ -84,12 +84,51 @@ class DeviceAdd:
 
 
 @dataclass(frozen=True)
+class DeviceRevoke:
+    """By the identity: another browser of the person says that this one ends."""
+
+    device_id: bytes
+    kind: Literal["device_revoke"] = "device_revoke"
+
+
+@dataclass(frozen=True)
+class DeviceRetire:
+    """By the device itself, when it logs out for good."""
+
+    device_id: bytes
+    kind: Literal["device_retire"] = "device_retire"
+
+
+@dataclass(frozen=True)
+class AccountKeyRotation:
+    generation: int
+    account_public: bytes
+    vault_generation: int
+    kind: Literal["ak_rotate"] = "ak_rotate"
+
+
+@dataclass(frozen=True)
+class Reset:
+    """By a new identity, which nothing ties to the one before."""
+
+    origin: str
+    name: str
+    identity_public: bytes
+    generation: int
+    account_public: bytes
+    kind: Literal["reset"] = "reset"
+
+
+Payload: TypeAlias = Genesis | DeviceAdd | DeviceRevoke | DeviceRetire | AccountKeyRotation | Reset
+
+
+@dataclass(frozen=True)
 class ChainEntry:
     """``body`` holds the exact bytes that were signed."""
 
     seq: int
     prev: bytes
-    payload: Genesis | DeviceAdd
+    payload: Payload
     at_milliseconds: int
     body: bytes
     signature: bytes
@@ -116,16 +155,16 @@ def parse_entry(entry: bytes) -> ChainEntry:
     )
 
 
-def require_signature(entry: ChainEntry, identity_public: bytes) -> None:
-    """Raises ``MalformedBytes`` unless the identity signed it."""
+def require_signature(entry: ChainEntry, signer_public: bytes) -> None:
+    """Raises ``MalformedBytes`` unless that identity or device signed it."""
     try:
-        key = Ed25519PublicKey.from_public_bytes(identity_public)
+        key = Ed25519PublicKey.from_public_bytes(signer_public)
         key.verify(entry.signature, label("chain") + entry.body)
     except (InvalidSignature, ValueError):
         raise MalformedBytes from None
 
 
-def _payload(kind: Item, payload: Item) -> Genesis | DeviceAdd:
+def _payload(kind: Item, payload: Item) -> Payload:
     match kind:
         case "genesis":
             origin, name, identity_public, generation, account_public = _items(payload, 5)
@@ -140,6 +179,28 @@ def _payload(kind: Item, payload: Item) -> Genesis | DeviceAdd:
         case "device_add":
             (device_public,) = _items(payload, 1)
             return DeviceAdd(_bytes(device_public, KEY_BYTES))
+        case "device_revoke":
+            (device_id,) = _items(payload, 1)
+            return DeviceRevoke(_bytes(device_id, DEVICE_ID_BYTES))
+        case "device_retire":
+            (device_id,) = _items(payload, 1)
+            return DeviceRetire(_bytes(device_id, DEVICE_ID_BYTES))
+        case "ak_rotate":
+            generation, account_public, vault_generation = _items(payload, 3)
+            return AccountKeyRotation(
+                generation=_integer(generation, least=1),
+                account_public=_bytes(account_public, ACCOUNT_KEY_BYTES),
+                vault_generation=_integer(vault_generation, least=1),
+            )
+        case "reset":
+            origin, name, identity_public, generation, account_public = _items(payload, 5)
+            return Reset(
+                origin=_text(origin),
+                name=_text(name),
+                identity_public=_bytes(identity_public, KEY_BYTES),
+                generation=_integer(generation, least=1),
+                account_public=_bytes(account_public, ACCOUNT_KEY_BYTES),
+            )
         case _:
             raise MalformedBytes
 

@@ -38,6 +38,10 @@ def raw_public(key: Ed25519PrivateKey) -> bytes:
     return key.public_key().public_bytes_raw()
 
 
+def device_id_of(key: Ed25519PrivateKey) -> bytes:
+    return wire.DeviceAdd(raw_public(key)).device_id
+
+
 @dataclass
 class Identity:
     """The signing half of a browser, as far as the server can tell. What is encrypted is random bytes here."""
@@ -56,10 +60,38 @@ class Identity:
         payload = [device or raw_public(Ed25519PrivateKey.generate())]
         return self.entry(seq=seq, prev=wire.entry_hash(before), kind="device_add", payload=payload)
 
-    def entry(self, *, seq: int, prev: bytes, kind: str, payload: Sequence[object]) -> bytes:
+    def device_revoke(self, *, before: bytes, seq: int, device_id: bytes) -> bytes:
+        prev = wire.entry_hash(before)
+        return self.entry(seq=seq, prev=prev, kind="device_revoke", payload=[device_id])
+
+    def device_retire(self, *, before: bytes, seq: int, device: Ed25519PrivateKey) -> bytes:
+        prev, payload = wire.entry_hash(before), [device_id_of(device)]
+        return self.entry(seq=seq, prev=prev, kind="device_retire", payload=payload, key=device)
+
+    def ak_rotate(self, *, before: bytes, seq: int, generation: int, vault_generation: int) -> bytes:
+        payload = [generation, os.urandom(wire.ACCOUNT_KEY_BYTES), vault_generation]
+        return self.entry(seq=seq, prev=wire.entry_hash(before), kind="ak_rotate", payload=payload)
+
+    def reset(self, *, before: bytes, seq: int, generation: int) -> bytes:
+        """With this identity as the new one."""
+        account_public = os.urandom(wire.ACCOUNT_KEY_BYTES)
+        payload = [self.origin, fold(self.name), raw_public(self.key), generation, account_public]
+        return self.entry(seq=seq, prev=wire.entry_hash(before), kind="reset", payload=payload)
+
+    def entry(
+        self,
+        *,
+        seq: int,
+        prev: bytes,
+        kind: str,
+        payload: Sequence[object],
+        key: Ed25519PrivateKey | None = None,
+    ) -> bytes:
+        """Signed by the identity, unless another ``key`` is given."""
         at = int(timezone.now().timestamp() * 1000)
         body = cbor2.dumps([1, seq, prev, kind, list(payload), at], canonical=True)
-        return cbor2.dumps([body, self.key.sign(wire.label("chain") + body)], canonical=True)
+        signature = (key or self.key).sign(wire.label("chain") + body)
+        return cbor2.dumps([body, signature], canonical=True)
 
     def recovery_hash(self) -> bytes:
         return hashlib.sha256(self.recovery_proof).digest()

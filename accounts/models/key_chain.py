@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 
 from securechat import sealed
 
@@ -22,6 +23,7 @@ class KeyChainEntry(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="key_chain")
     seq = models.PositiveIntegerField()
     sealed_entry = models.BinaryField()
+    stored_at = models.DateTimeField(default=timezone.now)
 
     class Meta(TypedModelMeta):
         constraints = [

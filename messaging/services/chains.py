@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from itertools import takewhile
+from datetime import datetime, timedelta
 
 from django.conf import settings
 
 from accounts.models import User
 from accounts.services import key_chain
-from accounts.wire import parse_entry
 from friends.models import Friendship
 from messaging.protocol import Whose, base64url_length
-from messaging.services.conversations import Membership, milliseconds, peer_in
+from messaging.services.conversations import Membership, peer_in
 
 _CHAIN_BYTES = 1_024  # What surrounds the entries in their frame, amply.
-_CLOCK_TOLERANCE = timedelta(
-    days=1
-)  # An entry's time is from its browser, and a chain must not seem to shrink.
+# Processes' clocks differ a little, and a chain must not seem to shrink.
+_CLOCK_TOLERANCE = timedelta(minutes=1)
 
 
 def entries_after(reader: User, membership: Membership, whose: Whose, seq: int) -> tuple[list[bytes], bool]:
@@ -30,15 +27,14 @@ def entries_after(reader: User, membership: Membership, whose: Whose, seq: int) 
     peer = peer_in(membership)
     if peer is None:
         return [], False
-    return _fitting(_readable(membership, key_chain.entries_of(peer, after=seq)))
+    return _fitting(key_chain.entries_of(peer, after=seq, until=_end_of(membership)))
 
 
-def _readable(membership: Membership, entries: list[bytes]) -> list[bytes]:
+def _end_of(membership: Membership) -> datetime | None:
     friendship = Friendship.objects.get(public_id=membership.conversation)
     if friendship.is_open or friendship.ended_at is None:
-        return entries
-    end = milliseconds(friendship.ended_at + _CLOCK_TOLERANCE)
-    return list(takewhile(lambda entry: parse_entry(entry).at_milliseconds <= end, entries))
+        return None
+    return friendship.ended_at + _CLOCK_TOLERANCE
 
 
 def _fitting(entries: list[bytes]) -> tuple[list[bytes], bool]:
