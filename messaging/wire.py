@@ -17,6 +17,7 @@ from messaging.errors import MalformedFrame
 ID_BYTES = 16
 NONCE_BYTES = 12
 SEALED_BYTES = 1120 + 32 + 16  # An X-Wing encapsulation, an epoch secret and a tag.
+READ_BOX_BYTES = NONCE_BYTES + 11 + 16  # CBOR of [1, 8 bytes], and a tag.
 SUITE = 2
 
 Item: TypeAlias = "int | bytes | list[Item]"
@@ -59,10 +60,13 @@ class EpochBody:
 
 @dataclass(frozen=True)
 class HeadBody:
+    """``epoch`` is the one whose secret opens what was read, which the server cannot."""
+
     conversation: UUID
     n: int
     log_hash: bytes
     device: bytes
+    epoch: int
 
 
 def parse_envelope(envelope: bytes) -> EnvelopeHeader:
@@ -70,7 +74,8 @@ def parse_envelope(envelope: bytes) -> EnvelopeHeader:
     header, nonce, ciphertext, signature = _array(envelope, 4)
     _bytes(nonce, NONCE_BYTES), _bytes(ciphertext), _bytes(signature, SIGNATURE_BYTES)
     items = _array(_bytes(header), 16)
-    _require(VERSION, items[0]), _require(SUITE, items[1])
+    _require(VERSION, items[0])
+    _require(SUITE, items[1])
     _integer(items[10]), _integer(items[14], least=1)
     for hash_ in (items[4], items[11], items[15]):
         _bytes(hash_, HASH_BYTES)
@@ -96,7 +101,8 @@ def parse_epoch_record(record: bytes) -> EpochBody:
     _require(VERSION, version)
     for member in members:
         fingerprint, generation, seq, head = _items(member, 4)
-        _bytes(fingerprint, HASH_BYTES), _integer(generation, least=1), _position([seq, head])
+        _bytes(fingerprint, HASH_BYTES), _integer(generation, least=1)
+        _position([seq, head])
     _bytes(commitment, HASH_BYTES), _integer(log_n), _bytes(log_hash, HASH_BYTES)
     return EpochBody(
         conversation=_uuid(conversation),
@@ -109,14 +115,20 @@ def parse_epoch_record(record: bytes) -> EpochBody:
 def parse_head(head: bytes) -> HeadBody:
     body, signature = _array(head, 2)
     _bytes(signature, SIGNATURE_BYTES)
-    version, conversation, n, log_hash, vault_version, device = _array(_bytes(body), 6)
+    try:
+        version, conversation, n, log_hash, vault_version, device, epoch, read = _array(_bytes(body), 8)
+    except MalformedFrame:  # Of browsers that do not say yet what was read.
+        version, conversation, n, log_hash, vault_version, device = _array(_bytes(body), 6)
+        epoch, read = 1, bytes(READ_BOX_BYTES)
     _require(VERSION, version)
     _integer(vault_version, least=1)
+    _bytes(read, READ_BOX_BYTES)
     return HeadBody(
         conversation=_uuid(conversation),
         n=_integer(n),
         log_hash=_bytes(log_hash, HASH_BYTES),
         device=_bytes(device, ID_BYTES),
+        epoch=_integer(epoch, least=1),
     )
 
 

@@ -11,21 +11,21 @@ from accounts.services import key_chain
 from messaging.errors import ConversationClosed, MalformedFrame, UnknownDevice
 from messaging.models import Conversation, Head
 from messaging.services.conversations import Membership
-from messaging.wire import parse_head
+from messaging.wire import HeadBody, parse_head
 
 
 def store(signer: User, membership: Membership, head: bytes) -> bool:
-    """Keeps it if it says more than the one before; false where it does not. Raises what ``messaging.errors`` names."""
+    """Keeps it unless the one before says more; false where nothing changed. Raises what ``messaging.errors`` names."""
     body = parse_head(head)
     if body.conversation != membership.conversation:
         raise MalformedFrame
     if body.device not in key_chain.device_ids(signer):
         raise UnknownDevice
-    return _replace(membership, body.n, head)
+    return _replace(membership, body, head)
 
 
 @transaction.atomic
-def _replace(membership: Membership, n: int, head: bytes) -> bool:
+def _replace(membership: Membership, body: HeadBody, head: bytes) -> bool:
     conversation = (
         Conversation.objects.select_for_update(of=("self",))
         .select_related("friendship")
@@ -33,13 +33,13 @@ def _replace(membership: Membership, n: int, head: bytes) -> bool:
     )
     if not conversation.friendship.is_open:
         raise ConversationClosed
-    if n > conversation.last_n:
+    if body.n > conversation.last_n or body.epoch > conversation.epoch:
         raise MalformedFrame  # It would stand in the way of every true one that follows.
-    known = Head.objects.filter(conversation=conversation, side=membership.side)
-    if known.filter(n__gte=n).exists():
+    known = Head.objects.filter(conversation=conversation, side=membership.side).first()
+    if known is not None and (known.n > body.n or bytes(known.head) == head):
         return False
     Head.objects.update_or_create(
-        conversation=conversation, side=membership.side, defaults={"n": n, "head": head}
+        conversation=conversation, side=membership.side, defaults={"n": body.n, "head": head}
     )
     return True
 

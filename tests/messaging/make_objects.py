@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from accounts.wire import HASH_BYTES, NO_HASH, H, label
 from messaging import protocol
-from messaging.wire import SEALED_BYTES, envelope_hash, epoch_record_hash
+from messaging.wire import READ_BOX_BYTES, SEALED_BYTES, envelope_hash, epoch_record_hash
 
 
 @dataclass
@@ -97,6 +97,8 @@ class Tab:
             "log_hash": log_hash,
             "vault_version": 1,
             "device": self.device,
+            "epoch": 1,
+            "read": os.urandom(READ_BOX_BYTES),
         }
         assert changes.keys() <= fields.keys()
         body = encoded(list({**fields, **changes}.values()))

@@ -380,11 +380,26 @@ async def test_a_newer_head_replaces_the_one_before_and_is_told(
         for socket in (alice, other_tab):
             told = await socket.next(protocol.HeadNew)
             assert (told.side, told.head) == (1, newer.head)
-        for older in (tab.set_head(1, log[1], ref=2), tab.set_head(2, log[2], ref=3)):
+        for older in (tab.set_head(1, log[1], ref=2), newer.model_copy(update={"ref": 3})):
             await bob.ask(older, protocol.HeadStored)
         assert await alice.hears_nothing(protocol.HeadNew)
         listed = await alice.ask(protocol.ListConversations(ref=9, before=None), protocol.Conversations)
         assert listed.items[0].heads == (None, newer.head)
+
+
+async def test_a_head_of_the_same_place_says_that_more_was_read(
+    a: Person, b: Person, conversation: UUID
+) -> None:
+    tab = b.tab(conversation)
+    async with a.socket() as alice, b.socket() as bob:
+        log = await fill(alice, a.tab(conversation), 1)
+        await bob.ask(tab.set_head(1, log[1]), protocol.HeadStored)
+        await alice.next(protocol.HeadNew)
+        read = tab.set_head(1, log[1], ref=2)
+
+        await bob.ask(read, protocol.HeadStored)
+
+        assert (await alice.next(protocol.HeadNew)).head == read.head
 
 
 async def test_a_head_is_of_ones_own_device_and_of_what_is_stored(
@@ -397,5 +412,6 @@ async def test_a_head_is_of_ones_own_device_and_of_what_is_stored(
         other = tab.set_head(1, log[1], ref=12).model_copy(
             update={"head": tab.head(1, log[1], conversation=uuid4().bytes)}
         )
-        for frame in (tab.set_head(2, os.urandom(32), ref=13), other):
+        later_epoch = other.model_copy(update={"ref": 14, "head": tab.head(1, log[1], epoch=2)})
+        for frame in (tab.set_head(2, os.urandom(32), ref=13), other, later_epoch):
             assert await alice.refusal_of(frame) == "malformed_frame"

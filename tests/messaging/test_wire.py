@@ -109,9 +109,11 @@ def test_a_record_of_another_form_is_refused(tab: Tab, field: str, value: Any) -
 def test_a_head_says_what_was_checked(tab: Tab) -> None:
     log_hash = os.urandom(32)
 
-    assert wire.parse_head(tab.head(5, log_hash)) == wire.HeadBody(tab.conversation, 5, log_hash, tab.device)
-    with pytest.raises(MalformedFrame):
-        wire.parse_head(tab.head(5, log_hash, vault_version="1"))
+    body = wire.parse_head(tab.head(5, log_hash, epoch=3))
+    assert body == wire.HeadBody(tab.conversation, 5, log_hash, tab.device, 3)
+    for changes in ({"vault_version": "1"}, {"epoch": 0}, {"read": bytes(38)}, {"read": [1, 2]}):
+        with pytest.raises(MalformedFrame):
+            wire.parse_head(tab.head(5, log_hash, **changes))
 
 
 @given(st.binary(max_size=200))
