@@ -10,7 +10,7 @@ from django.forms import ModelForm
 from django.http import HttpRequest
 
 from accounts.models import User
-from accounts.services import passwords, people
+from accounts.services import people, sessions
 
 if TYPE_CHECKING:
     _UserAdmin = admin.ModelAdmin[User]
@@ -59,7 +59,7 @@ class UserAdmin(_UserAdmin):
 
     def save_model(self, request: HttpRequest, obj: User, form: ModelForm[User], change: bool) -> None:
         super().save_model(request, obj, form, change)
-        passwords.tell_sessions_changed(obj)
+        sessions.tell_changed(obj)
 
     @admin.action(permissions=["change"], description="Activate: let them log in again")
     def activate(self, request: HttpRequest, queryset: QuerySet[User]) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from django.contrib.auth import login, update_session_auth_hash
+from contextlib import nullcontext
+from typing import Annotated
+
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.middleware.csrf import get_token
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods, require_POST
+from pydantic import Field
 
 from accounts import throttling
 from accounts.destinations import may_go_to
@@ -15,20 +18,24 @@ from accounts.errors import KeysMissing, MalformedRequest
 from accounts.json_api import (
     AuthKey,
     Body,
+    DeviceId,
     DoorBody,
     Entry,
     Hash,
     KeysBody,
+    SessionId,
     Username,
     VaultBody,
     door_data,
     keys_data,
     refusing,
+    session_data,
     signed_in,
     takes,
     vault_data,
 )
-from accounts.services import key_chain, passwords, recovery, vaults
+from accounts.services import passwords, recovery, renewal, sessions, vaults
+from accounts.sign_in import session_key_of, sign_in, staying_signed_in
 from accounts.wire import encode_base64url
 
 
@@ -52,8 +59,36 @@ class NewKeysBody(Body):
     keys: KeysBody
 
 
-class EntryBody(Body):
-    entry: Entry
+class ChainBody(Body):
+    """With ``entry`` alone as browsers sent it before."""
+
+    entry: Entry | None = None
+    entries: Annotated[tuple[Entry, ...], Field(min_length=1, max_length=2)] | None = None
+    vault: VaultBody | None = None
+
+
+class RenewalBody(Body):
+    auth_key: AuthKey
+    new_auth_key: AuthKey | None
+    entries: Annotated[tuple[Entry, ...], Field(min_length=1)]
+    doors: tuple[DoorBody, ...]
+    vault: VaultBody
+
+
+class ResetBody(Body):
+    auth_key: AuthKey
+    entries: tuple[Entry, ...]
+    doors: tuple[DoorBody, ...]
+    recovery_hash: Hash
+    vault: VaultBody
+
+
+class BindBody(Body):
+    device: DeviceId
+
+
+class EndBody(Body):
+    session: SessionId
 
 
 class PasswordBody(Body):
@@ -99,8 +134,8 @@ def log_in_parameters(request: HttpRequest, body: LogInParametersBody) -> HttpRe
 def sign_up(request: HttpRequest, body: SignUpBody) -> HttpResponse:
     passwords.require_usable_name(body.username)
     throttling.throttle_sign_up(request)
-    user = passwords.sign_up(username=body.username, auth_key=body.auth_key, keys=body.keys.content())
-    login(request, user)
+    user, growth = passwords.sign_up(username=body.username, auth_key=body.auth_key, keys=body.keys.content())
+    sign_in(request, user, device=growth.added_device)
     return JsonResponse({"csrf_token": get_token(request)}, status=201)
 
 
@@ -113,7 +148,7 @@ def log_in(request: HttpRequest, body: LogInBody) -> HttpResponse:
         raise MalformedRequest
     if body.new_auth_key is not None:
         passwords.upgrade_legacy(user=user, new_auth_key=body.new_auth_key)
-    login(request, user)
+    sign_in(request, user)
     stored = vaults.keys_of(user)
     return JsonResponse(
         {
@@ -140,14 +175,86 @@ def _show_keys(request: HttpRequest) -> HttpResponse:
 
 @takes(NewKeysBody)
 def _make_keys(request: HttpRequest, body: NewKeysBody) -> HttpResponse:
-    vaults.make_keys(user=signed_in(request), keys=body.keys.content())
+    user = signed_in(request)
+    growth = vaults.make_keys(user=user, keys=body.keys.content())
+    sessions.bind_new(user=user, session_key=session_key_of(request), device=growth.added_device)
     return JsonResponse({}, status=201)
 
 
-@takes(EntryBody)
-def append_to_key_chain(request: HttpRequest, body: EntryBody) -> HttpResponse:
-    seq = key_chain.append_entry(user=signed_in(request), entry=body.entry)
-    return JsonResponse({"seq": seq}, status=201)
+@takes(ChainBody)
+def append_to_key_chain(request: HttpRequest, body: ChainBody) -> HttpResponse:
+    user = signed_in(request)
+    entries = body.entries if body.entry is None else (body.entry,)
+    if entries is None:
+        raise MalformedRequest
+    growth = renewal.grow_chain(
+        user=user,
+        session_key=session_key_of(request),
+        entries=entries,
+        vault=None if body.vault is None else body.vault.content(),
+    )
+    return JsonResponse({"seq": growth.seq}, status=201)
+
+
+@takes(RenewalBody)
+@sensitive_variables()
+def renew_keys(request: HttpRequest, body: RenewalBody) -> HttpResponse:
+    user = signed_in(request)
+    throttling.throttle_proof(user)
+    stays = staying_signed_in(request, user) if body.new_auth_key is not None else nullcontext()
+    with transaction.atomic(), stays:
+        renewal.renew_keys(
+            user=user,
+            session_key=session_key_of(request),
+            auth_key=body.auth_key,
+            new_auth_key=body.new_auth_key,
+            entries=body.entries,
+            doors=[door.content() for door in body.doors],
+            vault=body.vault.content(),
+        )
+    return JsonResponse({"csrf_token": get_token(request)})
+
+
+@takes(ResetBody)
+@sensitive_variables()
+def start_fresh(request: HttpRequest, body: ResetBody) -> HttpResponse:
+    user = signed_in(request)
+    throttling.throttle_proof(user)
+    with transaction.atomic():
+        with staying_signed_in(request, user):
+            growth = renewal.start_fresh(
+                user=user,
+                auth_key=body.auth_key,
+                entries=body.entries,
+                doors=[door.content() for door in body.doors],
+                recovery_hash=body.recovery_hash,
+                vault=body.vault.content(),
+            )
+        sessions.bind_new(user=user, session_key=session_key_of(request), device=growth.added_device)
+    return JsonResponse({"csrf_token": get_token(request)})
+
+
+@require_http_methods(["GET", "POST"])
+def browsers(request: HttpRequest) -> HttpResponse:
+    return _bind_browser(request) if request.method == "POST" else _show_browsers(request)
+
+
+@refusing
+def _show_browsers(request: HttpRequest) -> HttpResponse:
+    shown = sessions.sessions_of(signed_in(request), here=session_key_of(request))
+    return JsonResponse({"browsers": [session_data(session) for session in shown]})
+
+
+@takes(BindBody)
+def _bind_browser(request: HttpRequest, body: BindBody) -> HttpResponse:
+    sessions.bind(user=signed_in(request), session_key=session_key_of(request), device=body.device)
+    return JsonResponse({})
+
+
+@takes(EndBody)
+def end_browser(request: HttpRequest, body: EndBody) -> HttpResponse:
+    sessions.end(user=signed_in(request), session=body.session)
+    return JsonResponse({})
 
 
 @require_http_methods(["GET", "PUT"])
@@ -172,7 +279,8 @@ def _replace_vault(request: HttpRequest, body: VaultBody) -> HttpResponse:
 def change_password(request: HttpRequest, body: PasswordBody) -> HttpResponse:
     user = signed_in(request)
     throttling.throttle_proof(user)
-    with transaction.atomic():  # The others hear of it when this session is stored under its new key.
+    # The others hear of it when this session is stored under its new key.
+    with transaction.atomic(), staying_signed_in(request, user):
         passwords.change_password(
             user=user,
             auth_key=body.auth_key,
@@ -180,8 +288,6 @@ def change_password(request: HttpRequest, body: PasswordBody) -> HttpResponse:
             door=body.door.content(),
             vault=body.vault.content(),
         )
-        update_session_auth_hash(request, user)
-        request.session.save()
     return JsonResponse({"csrf_token": get_token(request)})
 
 
@@ -204,7 +310,7 @@ def begin_recovery(request: HttpRequest, body: RecoveryBeginBody) -> HttpRespons
 @sensitive_variables()
 def finish_recovery(request: HttpRequest, body: RecoveryFinishBody) -> HttpResponse:
     throttling.throttle_recovery(request, body.username)
-    user = recovery.finish_recovery(
+    user, growth = recovery.finish_recovery(
         username=body.username,
         proof=body.recovery_proof,
         new_auth_key=body.new_auth_key,
@@ -213,7 +319,7 @@ def finish_recovery(request: HttpRequest, body: RecoveryFinishBody) -> HttpRespo
         vault=body.vault.content(),
         entry=body.entry,
     )
-    login(request, user)
+    sign_in(request, user, device=growth.added_device)
     return JsonResponse({"csrf_token": get_token(request), "username": user.username})
 
 

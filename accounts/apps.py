@@ -14,5 +14,6 @@ class AccountsConfig(AppConfig):
 
         sealed_columns.register("accounts.User", find_pepper_of)
         sealed_columns.register("accounts.KeyChainEntry", lambda entry: entry.entry)
+        sealed_columns.register("accounts.BrowserSession", lambda session: session.details)
         sealed_columns.register("accounts.Vault", lambda vault: vault.box)
         sealed_columns.register("accounts.Door", lambda door: door.content)

@@ -84,18 +84,41 @@ class KeysInvalid(DomainError):
 
 
 class ChainRefused(DomainError):
-    """The entry is not one of this person's identity, names a browser twice, or there are too many."""
+    """The entry breaks a rule of key chains, has no place in this request, or there are too many."""
 
     code = "chain_refused"
-    message = "The server could not add this browser. Reload the page and try again."
+    message = "The server could not accept these keys. Reload the page and try again."
 
 
 class ChainConflict(DomainError):
-    """Another browser was added a moment ago: fetch the chain, sign again."""
+    """The chain grew a moment ago: fetch it, sign again."""
 
     code = "chain_conflict"
-    message = "Another browser was added at the same moment. Please try again."
+    message = "Another browser changed your keys at the same moment. Please try again."
     status = 409
+
+
+class UnknownDevice(DomainError):
+    """The device does not stand on the person's key chain."""
+
+    code = "unknown_device"
+    message = "This browser is not on the list of your browsers. Please sign in again."
+
+
+class BrowserBound(DomainError):
+    """This session belongs to another device that stands."""
+
+    code = "browser_bound"
+    message = "You logged in here with another browser. Please log in again."
+    status = 409
+
+
+class SessionNotFound(DomainError):
+    """None such, not this person's, or ended already: they look the same."""
+
+    code = "session_not_found"
+    message = "This browser is not logged in any more."
+    status = 404
 
 
 class VaultConflict(DomainError):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from functools import wraps
 from typing import Annotated, Any, TypeAlias, TypeVar
+from uuid import UUID
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -14,9 +16,11 @@ from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationErr
 
 from accounts.errors import FieldsRefused, MalformedRequest, SignedOut
 from accounts.models import User
+from accounts.services.sessions import ShownSession
 from accounts.services.vaults import DoorContent, DoorKind, NewKeys, StoredKeys, VaultBox
 from accounts.wire import (
     ACCOUNT_KEY_BYTES,
+    DEVICE_ID_BYTES,
     HASH_BYTES,
     LARGEST_INTEGER,
     decode_base64url,
@@ -54,8 +58,17 @@ def _auth_key(text: object) -> str:
     return text
 
 
+def _uuid(text: object) -> UUID:
+    """In its canonical text form."""
+    if not isinstance(text, str) or str(UUID(text)) != text:
+        raise ValueError("form")
+    return UUID(text)
+
+
 AuthKey: TypeAlias = Annotated[str, PlainValidator(_auth_key)]
 Hash: TypeAlias = Annotated[bytes, _between(HASH_BYTES, HASH_BYTES)]
+DeviceId: TypeAlias = Annotated[bytes, _between(DEVICE_ID_BYTES, DEVICE_ID_BYTES)]
+SessionId: TypeAlias = Annotated[UUID, PlainValidator(_uuid)]
 Sealed: TypeAlias = Annotated[bytes, _between(1, _LONGEST_SEALED_BYTES)]
 Entry: TypeAlias = Annotated[bytes, _at_most("MAX_CHAIN_ENTRY_BYTES")]
 Username: TypeAlias = Annotated[str, Field(max_length=_LONGEST_USERNAME)]
@@ -164,6 +177,22 @@ def door_data(door: DoorContent) -> dict[str, str]:
         "sealed_vault_key": encode_base64url(door.sealed_vault_key),
         "sealed_identity": encode_base64url(door.sealed_identity),
     }
+
+
+def session_data(session: ShownSession) -> dict[str, Any]:
+    return {
+        "session": str(session.id),
+        "device": None if session.device is None else encode_base64url(session.device),
+        "name": session.name,
+        "address": session.address,
+        "signed_in_at": milliseconds(session.signed_in_at),
+        "seen_at": milliseconds(session.seen_at),
+        "is_this": session.is_this,
+    }
+
+
+def milliseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
 
 
 def vault_data(vault: VaultBox) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 from accounts.destinations import may_go_to, next_of
 from accounts.models import RecoveryCode, User
 from accounts.page_data import PLAIN_FORM_REFUSED, page_data
-from accounts.services import key_chain, passwords
+from accounts.services import key_chain, sessions
 
 _REASONS = {
     "locked=1": "SecureChat is locked in this browser. Type your password to go on.",
@@ -75,7 +75,7 @@ def log_out(request: HttpRequest) -> HttpResponse:
         return render(request, "accounts/log_out.html", {"page_data": page_data(request)})
     user = request.user
     logout(request)
-    passwords.tell_sessions_changed(user)
+    sessions.tell_changed(user)
     response = redirect(settings.LOGOUT_REDIRECT_URL)
     if "remove_everything" in request.POST:
         response.headers["Clear-Site-Data"] = '"storage"'

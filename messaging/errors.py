@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+from accounts.errors import UnknownDevice
 from securechat.errors import DomainError
+
+__all__ = [
+    "ClientIdReused",
+    "ConversationClosed",
+    "ConversationNotFound",
+    "EpochConflict",
+    "MalformedFrame",
+    "PeerHasNoKeys",
+    "StaleEpoch",
+    "UnknownDevice",
+    "WriterGap",
+]
 
 
 class MalformedFrame(DomainError):
@@ -36,13 +49,6 @@ class EpochConflict(DomainError):
     code = "epoch_conflict"
     message = "The keys of this conversation have changed."
     status = 409
-
-
-class UnknownDevice(DomainError):
-    """The device that signed is not on the sender's key chain."""
-
-    code = "unknown_device"
-    message = "This browser is not on the list of your browsers. Please sign in again."
 
 
 class WriterGap(DomainError):

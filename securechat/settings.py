@@ -81,6 +81,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "accounts.sign_in.SeenSessionMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "securechat.middleware.PrivacyHeadersMiddleware",
@@ -153,6 +154,7 @@ LOGIN_URL = "log-in"
 LOGIN_REDIRECT_URL = "start"
 LOGOUT_REDIRECT_URL = "start"
 SESSION_AGE = timedelta(days=env.int("SESSION_DAYS", default=14))
+SESSION_SEEN_EVERY = timedelta(minutes=10)  # How coarsely the server notes when a session was in use.
 
 # Rate limits: how many, in which time
 LOG_IN_ATTEMPTS_PER_NAME = env.int("LOG_IN_ATTEMPTS_PER_NAME", default=10)

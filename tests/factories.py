@@ -17,8 +17,9 @@ from django.utils import timezone
 from accounts import wire
 from accounts.hashers import SecureChatPasswordHasher
 from accounts.models import User
+from accounts.models.browser_session import Details
 from accounts.names import fold
-from accounts.services import passwords
+from accounts.services import passwords, sessions
 from accounts.services.vaults import DoorContent, DoorKind, NewKeys, VaultBox
 from accounts.stretching import client_salt_for
 from friends import services as friends_services
@@ -119,7 +120,7 @@ def make_user(
 ) -> User:
     """Somebody who signed up in a browser, with keys. ``device`` is that browser's public key, if a test signs with it."""
     keys = (identity or Identity(name)).keys(device=device)
-    return passwords.sign_up(username=name, auth_key=auth_key_for(name, password), keys=keys)
+    return passwords.sign_up(username=name, auth_key=auth_key_for(name, password), keys=keys)[0]
 
 
 def make_user_without_keys(name: str, password: str = PASSWORD) -> User:
@@ -127,10 +128,15 @@ def make_user_without_keys(name: str, password: str = PASSWORD) -> User:
     return User.objects.create_user(name, password)
 
 
-def client_of(user: User) -> Client:
-    """A browser in which this person is logged in."""
+def client_of(user: User, *, device: bytes | None = None) -> Client:
+    """A browser in which this person is logged in; the session is bound to ``device``, if one is given."""
     client = Client()
     client.force_login(user)
+    session_key = client.session.session_key
+    assert session_key is not None
+    sessions.begin(
+        user=user, session_key=session_key, details=Details("Firefox on Linux", "127.0.0.1", device)
+    )
     return client
 
 

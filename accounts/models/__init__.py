@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+from accounts.models.browser_session import BrowserSession
 from accounts.models.key_chain import KeyChainEntry
 from accounts.models.user import User
 from accounts.models.vault import Door, RecoveryCode, Vault
 
-__all__ = ["Door", "KeyChainEntry", "RecoveryCode", "User", "Vault"]
+__all__ = ["BrowserSession", "Door", "KeyChainEntry", "RecoveryCode", "User", "Vault"]

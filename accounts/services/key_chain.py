@@ -39,6 +39,12 @@ class Growth:
     seq: int
     added: frozenset[bytes]
     ended: frozenset[bytes]
+    renewed_vault_key: bool = False
+
+    @property
+    def added_device(self) -> bytes | None:
+        """The one that was added, none for none or several."""
+        return next(iter(self.added)) if len(self.added) == 1 else None
 
 
 def entries_of(user: User, after: int = 0, *, until: datetime | None = None) -> list[bytes]:
@@ -97,7 +103,7 @@ def append_entries(*, user: User, entries: Sequence[bytes]) -> Growth:
     state = _state_of(user)
     if not state.seq:
         raise KeysMissing
-    before, stood = state.seq, state.standing()
+    before, stood, first_vault_generation = state.seq, state.standing(), state.vault_generation
     for entry in entries:
         vault_generation = state.vault_generation
         try:
@@ -109,7 +115,8 @@ def append_entries(*, user: User, entries: Sequence[bytes]) -> Growth:
         _require_room(state, parsed, renews_vault_key=state.vault_generation != vault_generation)
     _store(user, entries, after=before)
     stand = state.standing()
-    return Growth(state.seq, stand - stood, stood - stand)
+    renewed_vault_key = state.vault_generation != first_vault_generation
+    return Growth(state.seq, stand - stood, stood - stand, renewed_vault_key)
 
 
 def _empty_state(user: User) -> ChainState:

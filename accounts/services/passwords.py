@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
@@ -16,11 +15,11 @@ from accounts.errors import (
 )
 from accounts.models import User
 from accounts.models.user import spend_a_check
-from accounts.services import key_chain, vaults
+from accounts.services import key_chain, sessions, vaults
+from accounts.services.key_chain import Growth
 from accounts.stretching import client_salt_for
 from accounts.validators import validate_username
 from accounts.wire import is_auth_key
-from securechat import events
 
 
 @dataclass(frozen=True)
@@ -46,13 +45,13 @@ def require_usable_name(username: str) -> None:
         raise UsernameInvalid({"username": broken.messages}) from None
 
 
-def sign_up(*, username: str, auth_key: str, keys: vaults.NewKeys) -> User:
+def sign_up(*, username: str, auth_key: str, keys: vaults.NewKeys) -> tuple[User, Growth]:
     """Raises ``UsernameInvalid``, ``UsernameTaken`` (also for who lost a race), ``KeysInvalid``."""
     require_usable_name(username)
     with transaction.atomic():
         user = _create_person(username, auth_key)
-        vaults.make_keys(user=user, keys=keys)
-    return user
+        growth = vaults.make_keys(user=user, keys=keys)
+    return user, growth
 
 
 def _create_person(username: str, auth_key: str) -> User:
@@ -109,10 +108,10 @@ def change_password(
 
 
 def set_auth_key(*, user: User, auth_key: str) -> None:
-    """Stores it and ends this person's sessions, on commit."""
+    """Stores it and ends this person's sessions."""
     user.set_auth_key(auth_key)
     user.save(update_fields=["password", "legacy_salt", "session_stamp"])
-    tell_sessions_changed(user)
+    sessions.end_all(user)
 
 
 @transaction.atomic
@@ -121,9 +120,5 @@ def set_plain_password(*, user: User, password: str) -> bool:
     user.set_password(password)
     user.save(update_fields=["password", "legacy_salt", "session_stamp", "client_salt"])
     vaults.remove_password_door(user)
-    tell_sessions_changed(user)
+    sessions.end_all(user)
     return key_chain.has_keys(user)
-
-
-def tell_sessions_changed(user: User) -> None:
-    transaction.on_commit(partial(events.publish, events.SessionsChanged(user.pk)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import transaction
 
 from accounts.models import User
-from accounts.services.passwords import tell_sessions_changed
+from accounts.services import sessions
 
 
 @transaction.atomic
@@ -13,5 +13,5 @@ def set_active(*, user: User, is_active: bool) -> bool:
     """Whether that changed anything."""
     changed = User.objects.filter(pk=user.pk).exclude(is_active=is_active).update(is_active=is_active)
     if changed:
-        tell_sessions_changed(user)
+        sessions.tell_changed(user)
     return bool(changed)

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from django.db import transaction
 from django.utils.crypto import constant_time_compare
 
-from accounts.errors import KeysInvalid, WrongRecoveryCode
+from accounts.errors import ChainRefused, KeysInvalid, WrongRecoveryCode
 from accounts.models import RecoveryCode, User
 from accounts.services import key_chain, passwords, vaults
+from accounts.services.key_chain import Growth
 
 _NOBODYS_HASH = secrets.token_bytes(32)
 
@@ -44,7 +45,7 @@ def finish_recovery(
     recovery_hash: bytes,
     vault: vaults.VaultBox,
     entry: bytes,
-) -> User:
+) -> tuple[User, Growth]:
     """A new password, a new code and a browser more; every session ends.
 
     Raises ``WrongRecoveryCode`` (also for who lost a race with the same code), ``VaultConflict``, ``ChainConflict``,
@@ -56,9 +57,11 @@ def finish_recovery(
     vaults.replace_vault(user=user, vault=vault)
     vaults.replace_both_doors(user=user, doors=doors)
     vaults.set_recovery_hash(user=user, recovery_hash=recovery_hash)
-    key_chain.append_entry(user=user, entry=entry)
+    growth = key_chain.append_entries(user=user, entries=[entry])
+    if not growth.added:
+        raise ChainRefused
     passwords.set_auth_key(user=user, auth_key=new_auth_key)
-    return user
+    return user, growth
 
 
 @transaction.atomic

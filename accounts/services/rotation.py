@@ -6,13 +6,13 @@ from django.contrib.auth.hashers import identify_hasher
 from django.db.models import Q
 
 from accounts.hashers import LegacyPasswordHasher, SecureChatPasswordHasher
-from accounts.models import Door, KeyChainEntry, User, Vault
+from accounts.models import BrowserSession, Door, KeyChainEntry, User, Vault
 from securechat import sealed
 from securechat.key_rotation import Progress, Walk, reseal
 
 
 def rotate_seals(how: Walk) -> list[Progress]:
-    """Every key-chain entry, vault and door is opened; those under an older key are sealed again."""
+    """Every key-chain entry, vault, door and session is opened; those under an older key are sealed again."""
     return [
         reseal(
             KeyChainEntry.objects.all(),
@@ -25,6 +25,12 @@ def rotate_seals(how: Walk) -> list[Progress]:
             Door.objects.all(),
             "sealed_content",
             lambda row: (row.content, Door.purpose(row.user_id, row.kind)),
+            how,
+        ),
+        reseal(
+            BrowserSession.objects.all(),
+            "sealed_details",
+            lambda row: (row.encoded_details, row.purpose),
             how,
         ),
     ]

@@ -14,6 +14,7 @@ from django.utils import timezone
 from accounts.errors import KeysExist, KeysInvalid, KeysMissing, VaultConflict
 from accounts.models import Door, RecoveryCode, User, Vault
 from accounts.services import key_chain
+from accounts.services.key_chain import Growth
 from securechat import sealed
 
 DoorKind = Literal["password", "recovery"]
@@ -56,17 +57,18 @@ class StoredKeys:
 
 
 @transaction.atomic
-def make_keys(*, user: User, keys: NewKeys) -> None:
+def make_keys(*, user: User, keys: NewKeys) -> Growth:
     """Raises ``KeysExist``, ``KeysInvalid``."""
     User.objects.select_for_update().get(pk=user.pk)
     if key_chain.has_keys(user):
         raise KeysExist
     if keys.vault.version != 1 or len(keys.vault.box) > settings.MAX_VAULT_BYTES:
         raise KeysInvalid
-    key_chain.begin_chain(user=user, entries=keys.chain)
+    growth = key_chain.begin_chain(user=user, entries=keys.chain)
     Vault.objects.create(user=user, version=1, sealed_box=_sealed_box(user, keys.vault))
     replace_both_doors(user=user, doors=keys.doors)
     set_recovery_hash(user=user, recovery_hash=keys.recovery_hash)
+    return growth
 
 
 def keys_of(user: User) -> StoredKeys | None:

@@ -167,7 +167,6 @@ async def test_a_writer_continues_where_it_was(a: Person, b: Person, conversatio
             {"seq": 2, "prev": bytes(32)},
             {"seq": 1, "prev": bytes(32)},
             {"seq": 1, "prev": before},
-            {"seq": 0},
             {"writer": bytes(16)},
         ]
         for ref, changes in enumerate(spoilt, start=2):

@@ -34,7 +34,7 @@ class Command(BaseCommand):
         "again: it continues and makes no further key. Servers on several machines have to share the key file.\n\n"
         "  fernet       names of friends\n"
         "  blind_index  by which friendships are found\n"
-        "  seal         key chains, vaults, doors, epoch records\n"
+        "  seal         key chains, vaults, doors, sessions, epoch records\n"
         "  pepper       password hashes; each follows at its person's next log-in\n\n"
         "examples:\n"
         "  manage.py rotate_keys seal --dry-run     what would be written anew\n"
