@@ -16,7 +16,7 @@ from accounts.user_agent import describe
 
 
 def sign_in(request: HttpRequest, user: User, *, device: bytes | None = None) -> None:
-    """A new session, also where this person was logged in before; ``device`` is the one that was added just now."""
+    """Unbound, also where this person was logged in before; ``device`` is the one that was added just now."""
     login(request, user)
     request.session.save()
     sessions.begin(user=user, session_key=session_key_of(request), details=_details_of(request, device))

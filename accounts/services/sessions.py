@@ -38,11 +38,11 @@ class ShownSession:
     is_this: bool
 
 
+@transaction.atomic
 def begin(*, user: User, session_key: str, details: Details) -> None:
-    """For a session that is stored and has no row yet."""
-    row = BrowserSession(user=user, session_id=session_key)
-    row.details = details
-    row.save(force_insert=True)
+    """A log-in in that session, which is stored. What was known of an earlier one in it counts no more."""
+    BrowserSession.objects.filter(session_id=session_key).delete()
+    _write_down(user, session_key, details)
 
 
 def see(*, user: User, session_key: str, details: Details) -> None:
@@ -54,7 +54,7 @@ def see(*, user: User, session_key: str, details: Details) -> None:
         return
     try:
         with transaction.atomic():
-            begin(user=user, session_key=session_key, details=details)
+            _write_down(user, session_key, details)
     except IntegrityError:
         return  # Two first requests at once, or the session ended meanwhile.
 
@@ -128,6 +128,12 @@ def tell_changed(user: User) -> None:
 
 def _long_ago() -> datetime:
     return timezone.now() - settings.SESSION_SEEN_EVERY
+
+
+def _write_down(user: User, session_key: str, details: Details) -> None:
+    row = BrowserSession(user=user, session_id=session_key)
+    row.details = details
+    row.save(force_insert=True)
 
 
 def _rows_of(user: User) -> QuerySet[BrowserSession]:

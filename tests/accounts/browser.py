@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,7 @@ from accounts.services import key_chain, vaults
 from accounts.services.vaults import DoorKind, NewKeys, VaultBox
 from accounts.wire import encode_base64url
 from tests import factories
+from tests.accounts.chains import Draft
 
 
 @dataclass
@@ -89,6 +91,36 @@ def next_vault(user: User) -> dict[str, Any]:
 def next_entry(user: User, identity: factories.Identity) -> str:
     chain = key_chain.entries_of(user)
     return encode_base64url(identity.device_add(before=chain[-1], seq=len(chain) + 1))
+
+
+def encoded(entries: Iterable[bytes]) -> list[str]:
+    return [encode_base64url(entry) for entry in entries]
+
+
+def chain_body(chain: Draft, vault: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"entries": encoded(chain.new), "vault": vault}
+
+
+def renewal_body(user: User, chain: Draft, **changes: Any) -> dict[str, Any]:
+    return {
+        "auth_key": factories.auth_key_for(user.username),
+        "new_auth_key": None,
+        "entries": encoded(chain.new),
+        "doors": [door("password"), door("recovery")],
+        "vault": next_vault(user),
+        **changes,
+    }
+
+
+def reset_body(user: User, chain: Draft, **changes: Any) -> dict[str, Any]:
+    return {
+        "auth_key": factories.auth_key_for(user.username),
+        "entries": encoded(chain.new),
+        "doors": [door("password"), door("recovery")],
+        "recovery_hash": encode_base64url(os.urandom(32)),
+        "vault": next_vault(user),
+        **changes,
+    }
 
 
 def password_body(user: User, *, old: str = factories.PASSWORD, new: str) -> dict[str, Any]:
