@@ -81,7 +81,12 @@ def write_env_file() -> None:
 
 def collect_static_files() -> None:
     wanted = toolbox.hash_of(
-        [ROOT / "requirements.txt", ROOT / "securechat" / "settings.py", toolbox.DIST / ".built-from"],
+        [
+            ROOT / "requirements.txt",
+            ROOT / "securechat" / "settings.py",
+            ROOT / "securechat" / "static_files.py",
+            toolbox.DIST / ".built-from",
+        ],
         sys.version,
     )
     stamp = ROOT / "staticfiles" / ".collected-from"

@@ -140,7 +140,8 @@ def install_client_packages(node: Node) -> None:
 
 def build_client(node: Node) -> None:
     sources = [path for path in (CLIENT / "src").rglob("*") if path.is_file()]
-    wanted = hash_of([*sources, CLIENT / "build.mjs", CLIENT / "package-lock.json"], "")
+    rest = [CLIENT / name for name in ("build.mjs", "package.json", "package-lock.json", "tsconfig.json")]
+    wanted = hash_of([*sources, *rest], "")
     stamp = DIST / ".built-from"  # `collectstatic` passes over names that begin with a dot.
     if stamp.exists() and stamp.read_text() == wanted:
         return

@@ -76,7 +76,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "securechat.middleware.CanonicalOriginMiddleware",
-    "csp.middleware.CSPMiddleware",
+    "securechat.content_policy.ContentPolicyMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -234,6 +234,9 @@ CONTENT_SECURITY_POLICY = {
         "form-action": ["'self'"],
         "base-uri": ["'none'"],
         "frame-ancestors": ["'none'"],
+        # Text never becomes markup or code: but for Lit's templates, and the address of the Argon2 worker.
+        "require-trusted-types-for": ["'script'"],
+        "trusted-types": ["lit-html", "securechat-worker"],
     },
 }
 
@@ -243,9 +246,13 @@ STATIC_ROOT = env.path("STATIC_ROOT", default=str(BASE_DIR / "staticfiles"))()
 STATICFILES_DIRS = [BASE_DIR / "client" / "dist"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    "staticfiles": {"BACKEND": "securechat.static_files.BuiltFilesStorage"},
 }
 WHITENOISE_ADD_HEADERS_FUNCTION = add_static_headers
+# Names with a hash of the content in them: Django's, and those that the client's build gave.
+WHITENOISE_IMMUTABLE_FILE_TEST = r"\.[0-9a-f]{12}\.\w+$|-[A-Z0-9]{8}\.(js|svg)$"
+# Where somebody finds the fingerprints of released builds on another computer than this one; shown, never fetched.
+PUBLISHED_FINGERPRINT_URL = env.str("PUBLISHED_FINGERPRINT_URL", default="")
 
 # Language and time
 LANGUAGE_CODE = "en"

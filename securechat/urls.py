@@ -16,6 +16,9 @@ urlpatterns = [
     path("trust/", views.trust, name="trust"),
     path("trust/root.crt", views.root_certificate, name="root-certificate"),
     path("trust/qr.svg", views.trust_qr, name="trust-qr"),
+    path("about/", views.about, name="about"),
+    path("what-the-server-sees/", views.what_the_server_sees, name="what-the-server-sees"),
+    path("build/", views.running_build, name="build"),
     path("healthz", views.healthz, name="healthz"),
     path(f"{settings.ADMIN_PATH}/", admin.site.urls),
 ]

@@ -8,7 +8,6 @@ from pathlib import Path
 import segno
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
-from django.contrib.staticfiles.storage import staticfiles_storage
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import DatabaseError, connection
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
@@ -18,7 +17,8 @@ from django.views.decorators.http import require_safe
 from redis import RedisError
 
 from accounts.models import User
-from securechat import certificates, redis
+from securechat import assets, builds, certificates, redis, server_view
+from securechat.templatetags.build import style
 
 
 @require_safe
@@ -62,6 +62,43 @@ def root_certificate(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
+def about(request: HttpRequest) -> HttpResponse:
+    """The page's script computes the fingerprint from the files that the browser has; the rest is what we say it is."""
+    build = assets.running_build()
+    published = builds.published_fingerprint(build.version)
+    page_data = {
+        "manifest": assets.address_of(assets.MANIFEST),
+        "files": {path: assets.address_of(path) for path in build.files},
+        "published": published,
+    }
+    context = {
+        "build": build,
+        "published": published,
+        "published_url": settings.PUBLISHED_FINGERPRINT_URL,
+        "page_data": page_data,
+    }
+    return render(request, "about.html", context)
+
+
+@require_safe
+def what_the_server_sees(request: HttpRequest) -> HttpResponse:
+    context = {
+        "seen": server_view.SEEN,
+        "unseen": server_view.UNSEEN,
+        "tables": server_view.TABLES,
+        "columns_test": server_view.COLUMNS_TEST,
+    }
+    return render(request, "what_the_server_sees.html", context)
+
+
+@require_safe
+def running_build(request: HttpRequest) -> JsonResponse:
+    """What an open page asks to notice that it is an old one."""
+    build = assets.running_build()
+    return JsonResponse({"version": build.version, "fingerprint": build.fingerprint})
+
+
+@require_safe
 def healthz(request: HttpRequest) -> JsonResponse:
     """503 when nothing could be stored. Without Redis messages still are, so that is said and no more."""
     parts = {"database": _database_answers(), "redis": _redis_answers()}
@@ -102,11 +139,11 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Without request, user and database, each of which may be what broke."""
-    return HttpResponse(render_to_string("500.html", {"stylesheet": _stylesheet()}), status=500)
+    return HttpResponse(render_to_string("500.html", {"style": _style()}), status=500)
 
 
-def _stylesheet() -> str | None:
+def _style() -> str | None:
     try:
-        return staticfiles_storage.url("securechat/site.css")
-    except ValueError:
+        return style("site")
+    except (ValueError, assets.BuildMissing):
         return None  # collectstatic has not run, which may be what broke too.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -19,14 +21,14 @@ from pytest_django.fixtures import Settings
 from accounts.models import RecoveryCode, User
 from friends.models import Friendship
 from friends.services import request_friendship
-from securechat import certificates, views
+from securechat import assets, certificates, views
 from securechat.templatetags.look import avatar_hue, initials
 
 ClientOf = Callable[[User], Client]
 
 POLICY = {
     "default-src 'none'",
-    "script-src 'self'",
+    f"script-src 'self' {assets.import_map_source()}",
     "style-src 'self'",
     "img-src 'self'",
     "font-src 'self'",
@@ -36,8 +38,19 @@ POLICY = {
     "form-action 'self'",
     "base-uri 'none'",
     "frame-ancestors 'none'",
+    "require-trusted-types-for 'script'",
+    "trusted-types lit-html securechat-worker",
 }
-STRANGER_PAGES = ["start", "sign-up", "log-in", "recover", "trust", "admin:login"]
+STRANGER_PAGES = [
+    "start",
+    "sign-up",
+    "log-in",
+    "recover",
+    "trust",
+    "about",
+    "what-the-server-sees",
+    "admin:login",
+]
 SIGNED_IN_PAGES = [
     "start",
     "settings",
@@ -47,7 +60,10 @@ SIGNED_IN_PAGES = [
     "friend-requests",
     "chat",
     "trust",
+    "about",
+    "what-the-server-sees",
 ]
+OPEN_PAGES = ("start", "trust", "about", "what-the-server-sees", "log-out")
 TEMPLATES = sorted((settings.BASE_DIR / "templates").rglob("*.html"))
 THEME_FILES = Path(settings.BASE_DIR / "client" / "src" / "styles")
 
@@ -58,6 +74,7 @@ class Markup(HTMLParser):
     def __init__(self, text: str) -> None:
         super().__init__()
         self.refused: list[str] = []
+        self.without_integrity: list[str] = []
         self.ids: list[str] = []
         self.headings = 0
         self.feed(text)
@@ -65,7 +82,11 @@ class Markup(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
         handlers = [name for name in given if name.startswith("on")]
-        is_data = given.get("type") == "application/json"
+        # The import map is let through by its hash, which is in the policy.
+        is_data = given.get("type") in ("application/json", "importmap")
+        is_loaded = (tag == "script" and "src" in given) or given.get("rel") == "stylesheet"
+        if is_loaded and not _is_built(given):
+            self.without_integrity.append(self.get_starttag_text() or tag)
         if (
             tag == "style"
             or "style" in given
@@ -76,6 +97,13 @@ class Markup(HTMLParser):
         if given.get("id"):
             self.ids.append(given["id"] or "")
         self.headings += tag == "h1"
+
+
+def _is_built(given: dict[str, str | None]) -> bool:
+    """Whether a script's or a style's tag names a file of the build together with its hash."""
+    address = given.get("src") or given.get("href") or ""
+    file = assets.running_build().files.get(address.removeprefix(settings.STATIC_URL))
+    return file is not None and given.get("integrity") == file.integrity
 
 
 @pytest.fixture
@@ -104,6 +132,7 @@ def test_a_stranger_can_open_what_is_for_strangers(stranger: Client, name: str) 
     markup = Markup(response.content.decode())
     assert response.status_code == 200
     assert markup.refused == []
+    assert markup.without_integrity == []
     assert markup.headings >= 1
     assert len(markup.ids) == len(set(markup.ids))
 
@@ -115,14 +144,13 @@ def test_a_person_can_open_every_page(alice: User, client_of: ClientOf, name: st
     markup = Markup(response.content.decode())
     assert response.status_code == 200
     assert markup.refused == []
+    assert markup.without_integrity == []
     assert len(markup.ids) == len(set(markup.ids))
     assert "Alice1" in response.content.decode()
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize(
-    "name", [name for name in SIGNED_IN_PAGES if name not in ("start", "trust", "log-out")]
-)
+@pytest.mark.parametrize("name", [name for name in SIGNED_IN_PAGES if name not in OPEN_PAGES])
 def test_a_stranger_is_sent_to_the_log_in(stranger: Client, name: str) -> None:
     response = stranger.get(reverse(name))
 
@@ -140,6 +168,47 @@ def test_no_template_has_inline_script_or_style(path: Path) -> None:
 )
 def test_the_scan_notices_what_the_policy_refuses(markup: str) -> None:
     assert Markup(markup).refused != []
+
+
+@pytest.mark.parametrize(
+    "markup",
+    [
+        '<script type="module" src="/static/securechat/site.js"></script>',
+        '<script type="module" src="/static/securechat/site.js" integrity="sha384-AAAA"></script>',
+        '<script src="/static/admin/js/core.js" integrity="sha384-AAAA"></script>',
+        '<link rel="stylesheet" href="/static/securechat/site.css">',
+    ],
+)
+def test_the_scan_notices_a_script_without_its_hash(markup: str) -> None:
+    assert Markup(markup).without_integrity != []
+
+
+@pytest.mark.django_db
+def test_the_page_has_the_import_map_that_its_policy_names(stranger: Client) -> None:
+    page = stranger.get("/").content.decode()
+
+    written = re.findall(r'<script type="importmap">(.*?)</script>', page)
+    digest = base64.b64encode(hashlib.sha256(written[0].encode()).digest()).decode()
+    assert len(written) == 1
+    assert f"'sha256-{digest}'" in stranger.get("/").headers["Content-Security-Policy"]
+    assert page.index("importmap") < page.index('type="module"')
+
+
+def test_the_admin_loads_our_style_with_its_hash_and_keeps_its_own_scripts(
+    alice: User, client_of: ClientOf
+) -> None:
+    User.objects.filter(pk=alice.pk).update(is_staff=True, is_superuser=True)
+    alice.refresh_from_db()
+
+    response = client_of(alice).get(reverse("admin:index"))
+
+    style = re.findall(
+        r'<link rel="stylesheet" href="/static/securechat/admin.css" integrity="([^"]*)">',
+        response.content.decode(),
+    )
+    assert style == [assets.integrity_of("securechat/admin.css")]
+    assert "trusted-types" not in response.headers["Content-Security-Policy"]
+    assert "Integrity-Policy" not in response.headers
 
 
 @pytest.mark.django_db
@@ -414,7 +483,7 @@ def test_the_page_for_our_own_faults_can_do_without_static_files(
 
     page = views.server_error(rf.get("/")).content.decode()
 
-    assert "stylesheet" not in page
+    assert "site.css" not in page
     assert "Something broke on this server" in page
 
 

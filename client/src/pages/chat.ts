@@ -6,6 +6,7 @@ import { browserSocket } from '../net/socket'
 import { loadAccount } from '../store/account_store'
 import { type Database, openDatabase, StorageRefused } from '../store/database'
 import { enterSends, preferenceStorage } from '../store/preferences'
+import { announceConnected } from '../ui/build_notice'
 import '../ui/chat_app'
 import type { ChatApp } from '../ui/chat_app'
 import { type ChatPage, chatPage } from '../ui/chat_page'
@@ -86,7 +87,11 @@ function bindPage(session: ChatSession, page: ChatPage): void {
   window.addEventListener('pageshow', (event) => {
     if (event.persisted) location.reload()
   })
+  let wasOpen = false
   session.onChange(() => {
+    const isOpen = session.connection.state.kind === 'open'
+    if (isOpen && !wasOpen) announceConnected(document)
+    wasOpen = isOpen
     showRequests(document, session.requests)
     if (session.trouble?.kind === 'keys_missing') showMissingKeys(document, page)
   })

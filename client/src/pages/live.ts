@@ -3,6 +3,7 @@ import { systemClock } from '../net/clock'
 import { browserSocket, Connection, type Push } from '../net/socket'
 import { openDatabase } from '../store/database'
 import { loadPositions } from '../store/positions'
+import { announceConnected } from '../ui/build_notice'
 import { showRequests, showUnread } from '../ui/nav_badges'
 import { presenceState, presenceWord } from '../ui/person'
 import type { Side } from '../wire/frames'
@@ -25,6 +26,7 @@ const connection = new Connection({
 function push(frame: Push): void {
   switch (frame.type) {
     case 'welcome':
+      announceConnected(document)
       showRequests(document, frame.requests)
       for (const { conversation, online } of frame.presence) showPresence(conversation, online)
       list(frame.name).catch(() => undefined)

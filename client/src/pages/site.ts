@@ -1,9 +1,11 @@
 /**
- * What every page does: the chosen theme, messages that can be put away, times that people read, buttons that copy.
+ * What every page does: the chosen theme, messages that can be put away, times that people read, buttons that copy, and
+ * the notice that the server runs a newer build.
  *
- * It reaches no network, and every page works without it.
+ * Every page works without it.
  */
 import { keepTheme, preferenceStorage, type Theme, themeOf } from '../store/preferences'
+import { askForBuild, watchBuild } from '../ui/build_notice'
 
 const preferences = preferenceStorage()
 
@@ -120,6 +122,14 @@ function start(): void {
   bindCopyButtons()
   bindMenus()
   showRelativeTimes()
+  watchBuild({
+    page: document,
+    ask: () => askForBuild('/build/'),
+    now: Date.now,
+    reload: () => {
+      location.reload()
+    },
+  })
   setInterval(showRelativeTimes, 60_000)
 }
 

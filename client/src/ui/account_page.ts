@@ -11,6 +11,7 @@ import { type Bytes, MalformedData, systemRandom } from '../wire/bytes'
 import { type Decoder, looseObject, orNull, text } from '../wire/json'
 import { type AccountForm, bindChecklist, byId, type FieldProblem, type FormProblem } from './forms'
 import { pageData } from './page_data'
+import { startArgon2Worker, WorkerAltered } from './start_worker'
 
 export interface AccountPageData {
   readonly origin: string
@@ -64,7 +65,7 @@ export function accountTools(
   data: AccountPageData,
   onStep: (step: Step) => void,
 ): AccountTools {
-  let worker: Worker | null = null
+  let worker: Promise<Worker> | null = null
   return {
     api: createApi({
       fetch: fetch.bind(globalThis),
@@ -72,7 +73,13 @@ export function accountTools(
       timeoutMs: REQUEST_TIMEOUT_MS,
     }),
     origin: data.origin,
-    stretch: (input) => stretch((worker ??= new Worker(data.workerUrl)), input),
+    stretch: async (input) => {
+      worker ??= startArgon2Worker(data.workerUrl).catch((error: unknown) => {
+        worker = null
+        throw error
+      })
+      return stretch(await worker, input)
+    },
     random: systemRandom,
     now: Date.now,
     onStep,
@@ -200,6 +207,12 @@ function sentenceFor(
   if (error instanceof StretchFailed) {
     return {
       general: 'This browser could not stretch the password. It needs 64 MB of free memory and WebAssembly.',
+    }
+  }
+  if (error instanceof WorkerAltered) {
+    return {
+      general:
+        'The part of this program that stretches passwords was changed on its way. Nothing was sent; tell whoever runs this server.',
     }
   }
   if (error instanceof CryptoRefusal || error instanceof MalformedData) {

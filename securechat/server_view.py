@@ -1,0 +1,330 @@
+"""What the server can see and what it cannot, for people to read, each with the test that checks it.
+
+``tests/securechat/test_server_view.py`` holds this to the truth: every test named here exists, and every column of the
+database is in ``TABLES``, so a new column has to say what it shows before it can land.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Shown(Enum):
+    """How a column lies in the database; the value is for people."""
+
+    CLEAR = "readable"
+    INDEX = "a number that only the server's key or the thing itself leads to"
+    SERVER = "locked; the key is on the server, but not in the database"
+    PEOPLE = "locked by browsers; the server has no key"
+
+
+@dataclass(frozen=True)
+class Fact:
+    """``tests`` are pytest's names, from the project's folder."""
+
+    title: str
+    explanation: str
+    tests: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    title: str
+    columns: Mapping[str, tuple[Shown, str]]
+
+
+_HERE = "tests/securechat/test_server_view.py"
+_CANARY = (
+    "tests/e2e/test_canary.py::test_no_password_message_code_or_private_key_reaches_the_server",
+    "tests/e2e/test_canary.py::test_the_search_finds_a_word_in_each_of_its_forms",
+)
+COLUMNS_TEST = f"{_HERE}::test_every_column_of_the_database_is_listed"
+
+SEEN = (
+    Fact(
+        "Your username",
+        "It stands readable in the database, with the day you signed up and the time of your last log-in.",
+        (f"{_HERE}::test_a_name_and_its_times_are_readable",),
+    ),
+    Fact(
+        "Who your friends are, while the server runs",
+        "Friends' names are locked in the database, but the running server has the key and needs it to deliver. "
+        "Whoever runs it can look. Of each request it is readable who asked.",
+        (
+            "tests/friends/test_admin.py::test_the_list_shows_both_names",
+            f"{_HERE}::test_of_a_friendship_only_who_asked_is_readable",
+        ),
+    ),
+    Fact(
+        "Who talks to whom, when, and how much",
+        "Each message has a number, a time, the side it came from, and a size. The size is rounded up a little: by "
+        "at most 12 percent.",
+        (
+            f"{_HERE}::test_a_message_shows_its_side_time_and_size",
+            "tests/test_peer.py::test_padding_costs_at_most_twelve_percent",
+        ),
+    ),
+    Fact(
+        "When you are online",
+        "Your friends are told, and so the server knows. When you last came is kept with each log-in.",
+        (
+            "tests/messaging/test_presence.py::test_a_friend_sees_the_first_socket_come_and_the_last_one_go",
+            f"{_HERE}::test_a_log_in_shows_its_times_and_hides_address_and_browser",
+        ),
+    ),
+    Fact(
+        "Your network address and what your browser calls itself",
+        "Both come with every page you open. They are kept for your list of browsers as long as you are logged in "
+        "there, locked with a key of the server that is not in the database.",
+        (f"{_HERE}::test_a_log_in_shows_its_times_and_hides_address_and_browser",),
+    ),
+    Fact(
+        "How many browsers and about how many conversations you have",
+        "Your browsers' keys are a list that your friends read, too. What your browsers keep for you is locked, but "
+        "its size grows with the number of your friends.",
+        (
+            "tests/messaging/test_reading.py::test_both_people_read_each_others_chain",
+            f"{_HERE}::test_a_vault_shows_its_size_and_nothing_in_it",
+        ),
+    ),
+    Fact(
+        "How far your browser has received a conversation",
+        "That makes the second tick. Whether you have read it is locked inside for your friend alone.",
+        ("tests/messaging/test_reading.py::test_a_newer_head_replaces_the_one_before_and_is_told",),
+    ),
+)
+
+UNSEEN = (
+    Fact(
+        "What you write",
+        "A test plants a sentence in a real browser and searches the database, Redis, the logs and everything that "
+        "reached the server for it.",
+        _CANARY,
+    ),
+    Fact(
+        "Your password",
+        "Your browser turns it into a key and sends that. The server refuses anything else, and no log or answer "
+        "repeats what strayed in.",
+        (
+            *_CANARY,
+            "tests/accounts/test_pages.py::test_no_password_field_has_a_name_that_a_form_would_send",
+            "tests/accounts/test_canary.py::test_a_password_that_strayed_into_a_request_is_neither_logged_nor_echoed",
+        ),
+    ),
+    Fact(
+        "Your recovery code and your private keys",
+        "They are made in your browser. What the server keeps of them is locked with your password and your code.",
+        (*_CANARY, "tests/accounts/test_sign_up.py::test_what_was_sent_is_not_in_the_database_as_it_was"),
+    ),
+    Fact(
+        "Your friends' names, for who has only stolen the database",
+        "They are locked with a key that lies elsewhere. Such a thief sees who asked how often, and when, but not whom. "
+        "Who steals the key file as well sees it.",
+        ("tests/friends/test_requests.py::test_no_column_contains_the_friends_name",),
+    ),
+    Fact(
+        "Names in Redis and in the logs",
+        "Redis has numbers of accounts and conversations, for as long as somebody is online. The logs have "
+        "times and what went wrong.",
+        (
+            "tests/e2e/test_canary.py::test_neither_redis_nor_the_log_names_anybody",
+            "tests/securechat/test_ratelimit.py::test_redis_sees_neither_the_name_nor_a_bucket_without_an_end",
+            "tests/securechat/test_valkey.py::test_it_opens_no_port_and_keeps_nothing_on_disk",
+        ),
+    ),
+    Fact(
+        "A thing that it could change without being noticed",
+        "A message that the server changes, repeats, moves or leaves out in the middle shows as an alarm. Leaving out "
+        "the newest cannot be told from a slow network until the next one comes.",
+        (
+            "tests/test_peer.py::test_a_dropped_message_is_noticed_even_when_the_rest_is_renumbered",
+            "tests/test_peer.py::test_swapped_messages_are_noticed",
+            "tests/test_peer.py::test_a_repeated_message_is_noticed",
+            "tests/test_peer.py::test_a_message_put_into_the_other_mouth_is_noticed",
+        ),
+    ),
+)
+
+_NUMBER = (Shown.CLEAR, "a number of the row")
+_WHOSE = (Shown.CLEAR, "whose it is")
+_CONVERSATION = (Shown.CLEAR, "which conversation, a random number")
+_STORED = (Shown.CLEAR, "when it was stored")
+
+TABLES: Mapping[str, Table] = {
+    "accounts_user": Table(
+        "People",
+        {
+            "id": _NUMBER,
+            "password": (Shown.INDEX, "a hash of a key that your browser derived from the password"),
+            "last_login": (Shown.CLEAR, "when you last logged in"),
+            "is_superuser": (Shown.CLEAR, "whether you may do everything in the admin"),
+            "username": (Shown.CLEAR, "your name"),
+            "folded_name": (Shown.CLEAR, "your name in small letters"),
+            "client_salt": (Shown.CLEAR, "random bytes that make your password's key unlike anybody else's"),
+            "legacy_salt": (Shown.CLEAR, "the same from the first version, until the next log-in"),
+            "session_stamp": (Shown.CLEAR, "random, replaced to end all your sessions"),
+            "is_staff": (Shown.CLEAR, "whether you may open the admin"),
+            "is_active": (Shown.CLEAR, "whether your account is open"),
+            "date_joined": (Shown.CLEAR, "when you signed up"),
+        },
+    ),
+    "accounts_door": Table(
+        "Doors: what your password and your recovery code open",
+        {
+            "id": _NUMBER,
+            "user_id": _WHOSE,
+            "kind": (Shown.CLEAR, "password or recovery code"),
+            "sealed_content": (Shown.PEOPLE, "the keys of your vault and of your identity"),
+        },
+    ),
+    "accounts_vault": Table(
+        "Vaults: what your browsers keep for you",
+        {
+            "user_id": _WHOSE,
+            "version": (Shown.CLEAR, "how often it was written"),
+            "sealed_box": (Shown.PEOPLE, "your keys, and whom you have verified; its size is readable"),
+        },
+    ),
+    "accounts_recoverycode": Table(
+        "Recovery codes",
+        {
+            "user_id": _WHOSE,
+            "proof_hash": (Shown.INDEX, "a hash of one half of what the code gives"),
+            "confirmed": (Shown.CLEAR, "whether you typed it back"),
+            "made_at": (Shown.CLEAR, "when it was made"),
+        },
+    ),
+    "accounts_keychainentry": Table(
+        "Key chains: which browsers are yours",
+        {
+            "id": _NUMBER,
+            "user_id": _WHOSE,
+            "seq": (Shown.CLEAR, "its place in the chain"),
+            "sealed_entry": (Shown.SERVER, "the entry, which your friends read"),
+            "stored_at": _STORED,
+        },
+    ),
+    "accounts_browsersession": Table(
+        "Where you are logged in",
+        {
+            "id": (Shown.CLEAR, "a random number"),
+            "user_id": _WHOSE,
+            "session_id": (Shown.CLEAR, "which session"),
+            "sealed_details": (Shown.SERVER, "network address, the browser's own name, its key's number"),
+            "signed_in_at": (Shown.CLEAR, "when you logged in"),
+            "seen_at": (Shown.CLEAR, "when you were last there"),
+        },
+    ),
+    "friends_friendship": Table(
+        "Friendships and requests",
+        {
+            "id": _NUMBER,
+            "public_id": (Shown.CLEAR, "a random number, the conversation's too"),
+            "sender_id": (Shown.CLEAR, "who asked first"),
+            "friend_sealed": (Shown.SERVER, "who was asked"),
+            "friend_index": (Shown.INDEX, "who was asked, to find rows by; equal for the same person"),
+            "pair_index": (Shown.INDEX, "the two people, to find rows by"),
+            "status": (Shown.CLEAR, "asked, friends, rejected, ended, blocked"),
+            "status_below": (Shown.CLEAR, "what it was before a block"),
+            "asked_by_side": (Shown.CLEAR, "which of the two asked last"),
+            "blocked_by_0": (Shown.CLEAR, "whether the one blocked the other"),
+            "blocked_by_1": (Shown.CLEAR, "and the other the one"),
+            "was_approved": (Shown.CLEAR, "whether they were ever friends"),
+            "asked_at": (Shown.CLEAR, "when it was asked"),
+            "answered_at": (Shown.CLEAR, "when it was answered"),
+            "approved_at": (Shown.CLEAR, "when they became friends"),
+            "ended_at": (Shown.CLEAR, "when that ended"),
+        },
+    ),
+    "messaging_conversation": Table(
+        "Conversations",
+        {
+            "id": _CONVERSATION,
+            "last_n": (Shown.CLEAR, "how many messages"),
+            "log_hash": (Shown.CLEAR, "a hash over all of them, locked as they are"),
+            "epoch": (Shown.CLEAR, "how often the conversation's key was replaced"),
+            "active_at": (Shown.CLEAR, "when something last happened"),
+        },
+    ),
+    "messaging_epochrecord": Table(
+        "Conversation keys",
+        {
+            "id": _NUMBER,
+            "conversation_id": _CONVERSATION,
+            "number": (Shown.CLEAR, "the how-manieth key"),
+            "sealed_record": (
+                Shown.PEOPLE,
+                "the key, locked for the two people; around it their fingerprints, locked by the server",
+            ),
+            "stored_at": _STORED,
+        },
+    ),
+    "messaging_envelope": Table(
+        "Messages",
+        {
+            "id": _NUMBER,
+            "conversation_id": _CONVERSATION,
+            "n": (Shown.CLEAR, "its number in the conversation"),
+            "side": (Shown.CLEAR, "which of the two people"),
+            "client_id": (Shown.CLEAR, "a random number, against doubles"),
+            "epoch": (Shown.CLEAR, "under which key"),
+            "writer": (Shown.CLEAR, "a random number of the tab it was written in"),
+            "writer_seq": (Shown.CLEAR, "the how-manieth of that tab"),
+            "envelope": (
+                Shown.PEOPLE,
+                "what was written; numbers and hashes on the outside and the size are readable",
+            ),
+            "envelope_hash": (Shown.CLEAR, "a hash of the locked bytes"),
+            "log_hash": (Shown.CLEAR, "a hash of the log up to here"),
+            "stored_at": _STORED,
+        },
+    ),
+    "messaging_head": Table(
+        "Second ticks",
+        {
+            "id": _NUMBER,
+            "conversation_id": _CONVERSATION,
+            "side": (Shown.CLEAR, "which of the two people"),
+            "n": (Shown.CLEAR, "up to which message the browser has checked"),
+            "head": (
+                Shown.CLEAR,
+                "the same, signed; up to where it was read is locked inside, for the two people",
+            ),
+        },
+    ),
+    "django_session": Table(
+        "Sessions",
+        {
+            "session_key": (Shown.CLEAR, "the secret of your cookie"),
+            "session_data": (Shown.CLEAR, "whose session, signed by the server"),
+            "expire_date": (Shown.CLEAR, "until when"),
+        },
+    ),
+    "django_admin_log": Table(
+        "What operators did in the admin",
+        {
+            "id": _NUMBER,
+            "action_time": (Shown.CLEAR, "when"),
+            "user_id": (Shown.CLEAR, "which operator"),
+            "content_type_id": (Shown.CLEAR, "in which table"),
+            "object_id": (Shown.CLEAR, "on which row"),
+            "object_repr": (Shown.CLEAR, "what the row is called"),
+            "action_flag": (Shown.CLEAR, "added, changed or deleted"),
+            "change_message": (Shown.CLEAR, "what they changed"),
+        },
+    ),
+}
+
+# Django's lists of what operators may do; nothing of a person is in them but which operator has which right.
+OPERATOR_TABLES = frozenset(
+    {
+        "accounts_user_groups",
+        "accounts_user_user_permissions",
+        "auth_group",
+        "auth_group_permissions",
+        "auth_permission",
+        "django_content_type",
+    }
+)
