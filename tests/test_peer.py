@@ -224,7 +224,7 @@ class Cast:
             peer="alice",
             own_chain=self.chains[1],
             peer_chain=self.chains[0],
-            account_seeds=self.bob.vault.account_seeds,
+            account_keys=self.bob.vault.account_keys,
         )
         view.take_epochs([self.record])
         return view
@@ -376,7 +376,7 @@ def test_both_sides_open_an_epoch(cast: Cast, side: Side) -> None:
         previous=None,
         side=side,
         chains=cast.chains,
-        account_seeds=account.vault.account_seeds,
+        account_keys=account.vault.account_keys,
     )
 
     assert epoch.epoch == 1

@@ -50,7 +50,7 @@ def open_record(record: bytes, people: Any, chains: Chains, *, previous: Epoch |
         previous=previous,
         side=1,
         chains=chains,
-        account_seeds=[bytes.fromhex(people["bob"]["account_seed"])],
+        account_keys={1: bytes.fromhex(people["bob"]["account_seed"])},
     )
 
 
@@ -221,20 +221,48 @@ def test_every_flipped_bit_of_an_envelope_is_refused(chains: Chains, epoch: Epoc
             )
 
 
-def test_a_head_opens_and_every_flipped_bit_is_refused(chains: Chains) -> None:
+def test_a_head_opens_and_every_flipped_bit_is_refused(chains: Chains, epoch: Epoch) -> None:
     stored = load("head")
+
+    def opened(encoded: bytes, epochs: dict[int, Epoch]) -> crypto.OpenedHead:
+        conversation = make_vectors.CONVERSATION
+        return crypto.open_head(encoded, conversation=conversation, chain=chains[0], side=0, epochs=epochs)
+
     encoded = bytes.fromhex(stored["head"])
+    head = opened(encoded, {1: epoch})
 
-    head = crypto.open_head(encoded, conversation=make_vectors.CONVERSATION, chain=chains[0])
-
-    assert (head.n, head.hash.hex(), head.vault_version) == (
+    assert (head.body.n, head.body.hash.hex(), head.body.vault_version, head.read_n) == (
         stored["n"],
         stored["hash"],
         stored["vault_version"],
+        stored["read_n"],
     )
+    assert opened(encoded, {}).read_n is None
     for altered in flipped(encoded):
         with pytest.raises(Refused):
-            crypto.open_head(altered, conversation=make_vectors.CONVERSATION, chain=chains[0])
+            opened(altered, {1: epoch})
+
+
+def test_a_chain_with_every_kind_of_entry_is_followed() -> None:
+    vector = load("key_chain")
+    stored = vector["long"]
+    entries = [bytes.fromhex(entry) for entry in stored["entries"]]
+
+    chain = crypto.verify_chain(entries, origin=vector["origin"], name=vector["name"])
+
+    assert [entry_hash.hex() for entry_hash in chain.hashes] == stored["hashes"]
+    assert (chain.generation, chain.vault_generation) == (stored["generation"], stored["vault_generation"])
+    assert {device.hex() for device in chain.standing()} == {
+        device["device"] for device in stored["devices"] if device["ended"] is None
+    }
+    for place, entry in enumerate(entries):
+        for altered in flipped(entry, step=7):
+            with pytest.raises(Refused):
+                crypto.verify_chain(
+                    [*entries[:place], altered, *entries[place + 1 :]],
+                    origin=vector["origin"],
+                    name=vector["name"],
+                )
 
 
 def test_the_recovery_code_is_read_in_every_spelling() -> None:

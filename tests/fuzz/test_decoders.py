@@ -56,7 +56,13 @@ def _kinds() -> dict[str, Kind]:
     chain, messages = _vector("key_chain"), _vector("envelope")["messages"]
     return {
         "key-chain entry": Kind(
-            _hex([*chain["entries"], *(entry for bad in chain["refused"] for entry in bad["entries"])]),
+            _hex(
+                [
+                    *chain["entries"],
+                    *chain["long"]["entries"],
+                    *(entry for bad in chain["refused"] for entry in bad["entries"]),
+                ]
+            ),
             [
                 Decoder(accounts_wire.parse_entry, accounts_wire.MalformedBytes),
                 _peer(peer_wire.decode_chain_entry),

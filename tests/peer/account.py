@@ -90,11 +90,14 @@ def unlock_account(
         raise Refused("vault_altered")
     if (door_key.kind, door_key.public) not in vault.doors:
         raise Refused("vault_altered")
-    chain = crypto.verify_chain(
+    chain = crypto.verify_own_chain(
         entries, origin=origin, name=name, pinned_identity=vault.identity_public, pinned=vault.chain
     )
-    if not vault.account_seeds or crypto.xwing_public(vault.account_seeds[0]) != chain.account_public:
-        raise Refused("no_account_key")
+    since = chain.identities[-1][0]
+    for seq, generation, public in chain.account_keys:
+        seed = vault.account_keys.get(generation)
+        if seq >= since and (seed is None or crypto.xwing_public(seed) != public):
+            raise Refused("no_account_key")
     device = Device(random(32))
     entry = crypto.device_entry(identity_seed, chain.position, device.public, at=now)
     account = Account(origin, name, identity_seed, vault_key, device, (*entries, entry), vault, version)

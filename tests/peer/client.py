@@ -102,7 +102,7 @@ class Peer:
             return await self._make_keys(name, stretched)
         door_key = crypto.password_door(stretched)
         self._account, entry = self._unlock(name, answer["keys"], door_key)
-        await self._json("POST", "/api/key-chain/", {"entry": to_base64url(entry)})
+        await self._json("POST", "/api/key-chain/", {"entries": [to_base64url(entry)], "vault": None})
         return None
 
     async def recover(self, name: str, code: str, new_password: str) -> str:
@@ -232,7 +232,7 @@ class Peer:
             peer=fold(name),
             own_chain=await self._chain(conversation_id, "own", self.name),
             peer_chain=await self._chain(conversation_id, "peer", fold(name)),
-            account_seeds=self.account.vault.account_seeds,
+            account_keys=self.account.vault.account_keys,
             trusted=self._trusted(conversation_id, fold(name)),
         )
         await self._pin(conversation)
@@ -250,21 +250,30 @@ class Peer:
 
     async def sign_head(self, name: str) -> None:
         conversation = await self.open_conversation(name)
+        epoch = conversation.newest_epoch
+        if epoch is None or epoch.secret is None:
+            return
         head = crypto.create_head(
             conversation=conversation.id.bytes,
             log=conversation.log,
             vault_version=self.account.version,
             device=self.account.device,
+            epoch=epoch,
+            read_n=conversation.log.n if self.account.vault.shares_read else 0,
         )
         await self.socket.request("head.set", conversation=str(conversation.id), head=to_base64url(head))
 
     async def friend_has_checked(self, name: str) -> int:
         """The ``n`` up to which the friend's device signed that it checked, 0 for none."""
+        return (await self.friend_confirmed(name))[0]
+
+    async def friend_confirmed(self, name: str) -> tuple[int, int | None]:
+        """How far the friend's device signed that it checked, and that its person read."""
         conversation = await self.open_conversation(name)
         await self._catch_up(conversation)
         head = (await self.summary(name))["heads"][1 - conversation.side]
         if head is None:
-            return 0
+            return 0, None
         encoded = from_base64url(head)
         return await self._with_fresh_chains(conversation, lambda: conversation.checked_head(encoded))
 
@@ -285,7 +294,9 @@ class Peer:
         return next(one for one in conversation.messages if one.client_id == client_id)
 
     async def _send_once(self, conversation: Conversation, client_id: UUID, content: Content) -> None:
-        epoch = conversation.newest_epoch or await self._first_epoch(conversation)
+        epoch = conversation.newest_epoch
+        if epoch is None or epoch.secret is None or crypto.epoch_is_stale(epoch, conversation.chains):
+            epoch = await self._next_epoch(conversation)
         envelope, writer = crypto.seal_envelope(
             epoch=epoch,
             side=conversation.side,
@@ -325,7 +336,9 @@ class Peer:
         await self._catch_up(conversation)
         await self._append_epoch(conversation)
 
-    async def _first_epoch(self, conversation: Conversation) -> crypto.Epoch:
+    async def _next_epoch(self, conversation: Conversation) -> crypto.Epoch:
+        await self._refresh_chains(conversation)
+        await self._catch_up(conversation)
         await self._append_epoch(conversation)
         assert conversation.newest_epoch is not None
         return conversation.newest_epoch
@@ -391,18 +404,21 @@ class Peer:
             if refusal.code == "unknown_epoch":
                 await self._fetch_epochs(conversation)
             elif refusal.code in ("unknown_device", "chain_behind"):
-                own, peer = conversation.own_chain, conversation.peer_chain
-                conversation.own_chain = await self._extended(conversation.id, "own", own)
-                conversation.peer_chain = await self._extended(conversation.id, "peer", peer)
+                await self._refresh_chains(conversation)
             else:
                 raise
         return check()
+
+    async def _refresh_chains(self, conversation: Conversation) -> None:
+        own, peer = conversation.own_chain, conversation.peer_chain
+        conversation.own_chain = await self._extended(conversation.id, "own", own)
+        conversation.peer_chain = await self._extended(conversation.id, "peer", peer)
 
     async def _chain(self, conversation: UUID, whose: str, name: str) -> Chain:
         entries = await self._entries(conversation, whose, after=0)
         if whose == "own":
             identity, position = self.account.vault.identity_public, self.account.chain.position
-            return crypto.verify_chain(
+            return crypto.verify_own_chain(
                 entries, origin=self.origin, name=name, pinned_identity=identity, pinned=position
             )
         pin = self._pin_of(conversation)
@@ -443,7 +459,7 @@ class Peer:
             conversation=conversation.id.bytes,
             identity_public=chain.identity_public,
             fingerprint=chain.fingerprint,
-            verified=known.verified if known else False,
+            verified_at=known.verified_at if known else 0,
             position=chain.position,
         )
         await self._change_vault(lambda vault: vault.with_pin(pin))

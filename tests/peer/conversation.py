@@ -41,7 +41,7 @@ class Conversation:
     """Folded."""
     own_chain: Chain
     peer_chain: Chain
-    account_seeds: tuple[bytes, ...]
+    account_keys: dict[int, bytes]
     writer: Writer = field(default_factory=crypto.new_writer)
     epochs: dict[int, Epoch] = field(default_factory=dict)
     hashes: list[bytes] = field(default_factory=list)
@@ -81,7 +81,7 @@ class Conversation:
                 previous=previous,
                 side=self.side,
                 chains=self.chains,
-                account_seeds=self.account_seeds,
+                account_keys=self.account_keys,
                 known_hash=self.known_hash,
             )
             self.epochs[epoch.epoch] = epoch
@@ -123,8 +123,12 @@ class Conversation:
             known_hash=self.known_hash,
         )
 
-    def checked_head(self, head: bytes) -> int:
-        """How far the friend's device says it has checked, if it agrees with this log."""
-        opened = crypto.open_head(head, conversation=self.id.bytes, chain=self.peer_chain)
-        crypto.check_log_hash(LogPosition(opened.n, opened.hash), self.known_hash(opened.n))
-        return opened.n
+    def checked_head(self, head: bytes) -> tuple[int, int | None]:
+        """How far the friend's device says it has checked, and read, if it agrees with this log."""
+        peer: Side = 1 if self.side == 0 else 0
+        opened = crypto.open_head(
+            head, conversation=self.id.bytes, chain=self.peer_chain, side=peer, epochs=self.epochs
+        )
+        body = opened.body
+        crypto.check_log_hash(LogPosition(body.n, body.hash), self.known_hash(body.n))
+        return body.n, opened.read_n

@@ -11,6 +11,7 @@ import secrets
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives import hashes
@@ -303,19 +304,56 @@ class Device:
 
 
 @dataclass(frozen=True)
+class ChainDevice:
+    public: bytes
+    added_seq: int
+    ended_seq: int | None = None
+    ended_by: Literal["revoke", "retire", "reset"] | None = None
+
+    def stood_at(self, seq: int) -> bool:
+        return self.added_seq <= seq and (self.ended_seq is None or seq < self.ended_seq)
+
+
+@dataclass(frozen=True)
 class Chain:
     """A key chain that was accepted."""
 
     origin: str
     name: str
-    identity_public: bytes
-    account_public: bytes
-    devices: Mapping[bytes, bytes]
+    identities: tuple[tuple[int, bytes], ...]
+    """Who signs from which entry on: number of the entry and public key."""
+    account_keys: tuple[tuple[int, int, bytes], ...]
+    """Number of the entry, generation, public key."""
+    vault_generation: int
+    devices: Mapping[bytes, ChainDevice]
     hashes: tuple[bytes, ...]
+
+    @property
+    def identity_public(self) -> bytes:
+        return self.identities[-1][1]
+
+    @property
+    def account_public(self) -> bytes:
+        return self.account_keys[-1][2]
+
+    @property
+    def generation(self) -> int:
+        return self.account_keys[-1][1]
 
     @property
     def fingerprint(self) -> bytes:
         return identity_fingerprint(self.origin, self.name, self.identity_public)
+
+    def identity_at(self, seq: int) -> bytes:
+        if seq > len(self.hashes):
+            raise Refused("chain_behind")
+        return next(public for since, public in reversed(self.identities) if since <= seq)
+
+    def generation_at(self, seq: int) -> int:
+        return next(generation for since, generation, _ in reversed(self.account_keys) if since <= seq)
+
+    def standing(self) -> tuple[bytes, ...]:
+        return tuple(device for device, known in self.devices.items() if known.ended_seq is None)
 
     @property
     def position(self) -> ChainPosition:
@@ -328,7 +366,7 @@ class Chain:
         if self.hashes[position.seq - 1] != position.head:
             raise Refused("chain_forked")
 
-    def device_public(self, device: bytes) -> bytes:
+    def device(self, device: bytes) -> ChainDevice:
         if device not in self.devices:
             raise Refused("unknown_device")
         return self.devices[device]
@@ -351,6 +389,11 @@ def device_entry(identity_seed: bytes, after: ChainPosition, device_public: byte
     return sign_chain_entry(identity_seed, ChainBody(after.seq + 1, after.head, DeviceAdd(device_public), at))
 
 
+def next_entry(seed: bytes, after: ChainPosition, payload: wire.Payload, *, at: int) -> bytes:
+    """``seed`` is the identity's, for a retirement the device's, for a reset the new identity's."""
+    return sign_chain_entry(seed, ChainBody(after.seq + 1, after.head, payload, at))
+
+
 def entry_hash(entry: bytes) -> bytes:
     return hash_("chain/entry", entry)
 
@@ -366,10 +409,26 @@ def verify_chain(
     if not entries:
         raise Refused("chain_invalid" if pinned is None else "chain_rolled_back")
     chain = extend_chain(_begin_chain(entries[0], origin=origin, name=name), entries[1:])
-    if pinned_identity is not None and chain.identity_public != pinned_identity:
+    if pinned_identity is not None and pinned_identity not in (public for _, public in chain.identities):
         raise Refused("identity_changed")
     if pinned is not None and chain.hashes[pinned.seq - 1 : pinned.seq] != (pinned.head,):
         raise Refused("chain_rolled_back")
+    if (
+        pinned_identity is not None
+        and pinned is not None
+        and chain.identity_at(pinned.seq) != pinned_identity
+    ):
+        raise Refused("identity_changed")
+    return chain
+
+
+def verify_own_chain(
+    entries: Sequence[bytes], *, origin: str, name: str, pinned_identity: bytes, pinned: ChainPosition
+) -> Chain:
+    """Nobody but its person begins a chain anew: a reset after what was pinned is somebody else's."""
+    chain = verify_chain(entries, origin=origin, name=name, pinned_identity=pinned_identity, pinned=pinned)
+    if chain.identity_public != pinned_identity:
+        raise Refused("identity_changed")
     return chain
 
 
@@ -383,36 +442,97 @@ def _decode_entry(entry: bytes) -> wire.ChainEntry:
 def _begin_chain(genesis: bytes, *, origin: str, name: str) -> Chain:
     entry = _decode_entry(genesis)
     payload = entry.body.payload
-    if not isinstance(payload, Genesis) or entry.body.seq != 1 or entry.body.prev != NO_HASH:
+    if type(payload) is not Genesis or entry.body.seq != 1 or entry.body.prev != NO_HASH:
         raise Refused("chain_invalid")
     require_signature(
         payload.identity_public, "chain", entry.body_bytes, entry.signature, code="chain_invalid"
     )
     if (payload.origin, payload.name) != (origin, name):
         raise Refused("chain_foreign")
-    return Chain(origin, name, payload.identity_public, payload.account_public, {}, (entry_hash(genesis),))
+    return Chain(
+        origin=origin,
+        name=name,
+        identities=((1, payload.identity_public),),
+        account_keys=((1, 1, payload.account_public),),
+        vault_generation=1,
+        devices={},
+        hashes=(entry_hash(genesis),),
+    )
 
 
 def extend_chain(chain: Chain, entries: Sequence[bytes]) -> Chain:
     for encoded in entries:
-        entry = _decode_entry(encoded)
-        payload, position = entry.body.payload, chain.position
-        if not isinstance(payload, DeviceAdd):
-            raise Refused("chain_invalid")
+        entry, position = _decode_entry(encoded), chain.position
         if (entry.body.seq, entry.body.prev) != (position.seq + 1, position.head):
             raise Refused("chain_invalid")
-        require_signature(
-            chain.identity_public, "chain", entry.body_bytes, entry.signature, code="chain_invalid"
-        )
-        device = device_id(payload.device_public)
-        if device in chain.devices:
-            raise Refused("chain_invalid")
-        chain = replace(
-            chain,
-            devices={**chain.devices, device: payload.device_public},
-            hashes=(*chain.hashes, entry_hash(encoded)),
-        )
+        chain = replace(_after(chain, entry), hashes=(*chain.hashes, entry_hash(encoded)))
     return chain
+
+
+def _after(chain: Chain, entry: wire.ChainEntry) -> Chain:
+    seq, payload = entry.body.seq, entry.body.payload
+    require_signature(
+        _signer(chain, payload), "chain", entry.body_bytes, entry.signature, code="chain_invalid"
+    )
+    match payload:
+        case DeviceAdd(device_public):
+            device = device_id(device_public)
+            if device in chain.devices:
+                raise Refused("chain_invalid")
+            return replace(chain, devices={**chain.devices, device: ChainDevice(device_public, seq)})
+        case wire.DeviceRevoke(device):
+            return _with_ended(chain, device, seq, "revoke")
+        case wire.DeviceRetire(device):
+            return _with_ended(chain, device, seq, "retire")
+        case wire.AccountKeyRotation(generation, account_public, vault_generation):
+            if vault_generation - chain.vault_generation not in (0, 1):
+                raise Refused("chain_invalid")
+            rotated = _with_account_key(chain, seq, generation, account_public)
+            return replace(rotated, vault_generation=vault_generation)
+        case wire.Reset() as reset:
+            return _after_reset(chain, seq, reset)
+        case _:
+            raise Refused("chain_invalid")
+
+
+def _signer(chain: Chain, payload: wire.Payload) -> bytes:
+    match payload:
+        case wire.Reset():
+            return payload.identity_public
+        case wire.DeviceRetire(device):
+            if device not in chain.standing():
+                raise Refused("chain_invalid")
+            return chain.devices[device].public
+        case _:
+            return chain.identity_public
+
+
+def _with_ended(chain: Chain, device: bytes, seq: int, by: Literal["revoke", "retire", "reset"]) -> Chain:
+    if device not in chain.standing():
+        raise Refused("chain_invalid")
+    ended = replace(chain.devices[device], ended_seq=seq, ended_by=by)
+    return replace(chain, devices={**chain.devices, device: ended})
+
+
+def _with_account_key(chain: Chain, seq: int, generation: int, public: bytes) -> Chain:
+    if generation != chain.generation + 1:
+        raise Refused("chain_invalid")
+    return replace(chain, account_keys=(*chain.account_keys, (seq, generation, public)))
+
+
+def _after_reset(chain: Chain, seq: int, reset: wire.Reset) -> Chain:
+    if (reset.origin, reset.name) != (chain.origin, chain.name):
+        raise Refused("chain_foreign")
+    if reset.identity_public in (public for _, public in chain.identities):
+        raise Refused("chain_invalid")
+    for device in chain.standing():
+        chain = _with_ended(chain, device, seq, "reset")
+    chain = _with_account_key(chain, seq, reset.generation, reset.account_public)
+    return replace(
+        chain,
+        identities=(*chain.identities, (seq, reset.identity_public)),
+        vault_generation=chain.vault_generation + 1,
+    )
 
 
 # Section 5: epochs
@@ -434,7 +554,8 @@ class Epoch:
     members: tuple[EpochMember, EpochMember]
     log: LogPosition
     device: bytes
-    secret: bytes
+    secret: bytes | None
+    """None where it was sealed before one's own reset."""
 
 
 KnownHash = Callable[[int], "bytes | None"]
@@ -445,7 +566,7 @@ def _nothing_known(n: int) -> bytes | None:
 
 
 def _member_now(chain: Chain) -> EpochMember:
-    return EpochMember(chain.fingerprint, 1, chain.position.seq, chain.position.head)
+    return EpochMember(chain.fingerprint, chain.generation, chain.position.seq, chain.position.head)
 
 
 def _seal_context(body: bytes, side: int) -> bytes:
@@ -483,7 +604,7 @@ def create_epoch(
     return record, _accepted(record, body, secret)
 
 
-def _accepted(record: bytes, body: EpochBody, secret: bytes) -> Epoch:
+def _accepted(record: bytes, body: EpochBody, secret: bytes | None) -> Epoch:
     return Epoch(
         conversation=body.conversation,
         epoch=body.epoch,
@@ -502,7 +623,7 @@ def open_epoch(
     previous: Epoch | None,
     side: Side,
     chains: Chains,
-    account_seeds: Sequence[bytes],
+    account_keys: Mapping[int, bytes],
     known_hash: KnownHash = _nothing_known,
 ) -> Epoch:
     try:
@@ -515,31 +636,47 @@ def open_epoch(
     expected = (previous.epoch + 1, previous.hash) if previous else (1, NO_HASH)
     if (body.epoch, body.prev) != expected:
         raise Refused("epoch_invalid")
-    author = next((chain for chain in chains if body.device in chain.devices), None)
+    author = next((each for each, chain in enumerate(chains) if body.device in chain.devices), None)
     if author is None:
         raise Refused("unknown_device")
-    public = author.devices[body.device]
-    require_signature(public, "epoch", record.signed, record.signature, code="epoch_invalid")
+    device = chains[author].devices[body.device]
+    if not device.stood_at(body.members[author].seq):
+        raise Refused("epoch_invalid")
+    require_signature(device.public, "epoch", record.signed, record.signature, code="epoch_invalid")
     for each, chain in enumerate(chains):
         _require_member(body.members[each], chain, previous.members[each] if previous else None)
     check_log_hash(LogPosition(body.log_n, body.log_hash), known_hash(body.log_n))
-    return _accepted(encoded, body, _open_secret(record, side, account_seeds))
+    return _accepted(encoded, body, _open_secret(record, side, chains[side], account_keys))
+
+
+def epoch_is_stale(epoch: Epoch, chains: Chains) -> bool:
+    """Whether a chain shows a newer account key, a revocation or a reset since the record."""
+    for member, chain in zip(epoch.members, chains, strict=True):
+        ended = [one.ended_seq for one in chain.devices.values() if one.ended_by in ("revoke", "reset")]
+        if chain.generation > member.generation or any(seq and seq > member.seq for seq in ended):
+            return True
+    return False
 
 
 def _require_member(member: EpochMember, chain: Chain, before: EpochMember | None) -> None:
-    if member.fingerprint != chain.fingerprint or member.generation != 1:
+    identity = identity_fingerprint(chain.origin, chain.name, chain.identity_at(member.seq))
+    if member.fingerprint != identity or member.generation != chain.generation_at(member.seq):
         raise Refused("epoch_invalid")
     chain.require(ChainPosition(member.seq, member.head))
     if before is not None and (member.generation < before.generation or member.seq < before.seq):
         raise Refused("epoch_invalid")
 
 
-def _open_secret(record: wire.EpochRecord, side: Side, account_seeds: Sequence[bytes]) -> bytes:
-    generation = record.body.members[side].generation
-    if generation > len(account_seeds):
+def _open_secret(
+    record: wire.EpochRecord, side: Side, chain: Chain, account_keys: Mapping[int, bytes]
+) -> bytes | None:
+    member = record.body.members[side]
+    if member.generation not in account_keys:
+        if chain.identity_at(member.seq) != chain.identity_public:
+            return None
         raise Refused("no_account_key")
     secret = open_sealed(
-        account_seeds[generation - 1],
+        account_keys[member.generation],
         "epoch/seal",
         _seal_context(record.body_bytes, side),
         record.sealed[side],
@@ -581,6 +718,8 @@ def padme(length: int) -> int:
 
 
 def message_key(epoch: Epoch, device: bytes) -> bytes:
+    if epoch.secret is None:
+        raise Refused("history_lost")
     return kdf(epoch.secret, "message", epoch.hash + device)
 
 
@@ -685,8 +824,9 @@ def open_envelope(
         raise Refused("wrong_conversation")
     if header.client_id != client_id:
         raise Refused("wrong_client_id")
-    public = chains[side].device_public(header.device)
-    require_signature(public, "envelope", envelope.signed, envelope.signature, code="altered_message")
+    device = chains[side].device(header.device)
+    require_signature(device.public, "envelope", envelope.signed, envelope.signature, code="altered_message")
+    require_may_say(device, epochs, side=side, n=n or 0, epoch=header.epoch)
     epoch = _epoch_of(header, epochs)
     chains[side].require(header.own)
     chains[1 - side].require(header.peer)
@@ -694,6 +834,18 @@ def open_envelope(
         raise Refused("log_mismatch")
     check_log_hash(LogPosition(header.head_n, header.head_hash), known_hash(header.head_n))
     return _open_plaintext(encoded, header, _decrypt(envelope, epoch))
+
+
+def require_may_say(
+    device: ChainDevice, epochs: Mapping[int, Epoch], *, side: Side, n: int, epoch: int = 0
+) -> None:
+    """What a device can have said before it ended. ``side`` is its person's."""
+    ended = device.ended_seq
+    if ended is None:
+        return
+    after = next((epochs[each] for each in sorted(epochs) if epochs[each].members[side].seq >= ended), None)
+    if after is not None and (n > after.log.n or epoch >= after.epoch):
+        raise Refused("device_ended")
 
 
 def _epoch_of(header: EnvelopeHeader, epochs: Mapping[int, Epoch]) -> Epoch:
@@ -752,18 +904,59 @@ def advance_writers(
     return {**writers, header.writer: WriterEnd(header.device, header.seq, hash_of_envelope)}
 
 
-def create_head(*, conversation: bytes, log: LogPosition, vault_version: int, device: Device) -> bytes:
-    body = HeadBody(conversation, log.n, log.hash, vault_version, device.id).encode()
+def _read_box(epoch: Epoch, place: tuple[bytes, int, bytes, bytes]) -> tuple[bytes, bytes]:
+    """Key and associated data for the read position in a head at ``place``: conversation, n, hash, device."""
+    if epoch.secret is None:
+        raise Refused("history_lost")
+    key = kdf(epoch.secret, "head/read", epoch.hash + place[3])
+    return key, label("head/read") + wire.encode_cbor(list(place))
+
+
+def create_head(
+    *,
+    conversation: bytes,
+    log: LogPosition,
+    vault_version: int,
+    device: Device,
+    epoch: Epoch,
+    read_n: int,
+    random: Random = secrets.token_bytes,
+) -> bytes:
+    """``read_n`` is 0 for who does not share it."""
+    key, aad = _read_box(epoch, (conversation, log.n, log.hash, device.id))
+    read = seal_box(key, aad, wire.encode_read_position(read_n), random=random)
+    body = HeadBody(conversation, log.n, log.hash, vault_version, device.id, epoch.epoch, read).encode()
     return wire.encode_cbor([body, sign(device.seed, "head", body)])
 
 
-def open_head(encoded: bytes, *, conversation: bytes, chain: Chain) -> HeadBody:
+@dataclass(frozen=True)
+class OpenedHead:
+    body: HeadBody
+    read_n: int | None
+    """None where the epoch is not known, or not open, here."""
+
+
+def open_head(
+    encoded: bytes, *, conversation: bytes, chain: Chain, side: Side, epochs: Mapping[int, Epoch]
+) -> OpenedHead:
+    """``chain`` and ``side`` are of the person whose head it is."""
     try:
         head, body, signature = wire.decode_head(encoded)
     except Malformed:
         raise Refused("head_invalid") from None
     if head.conversation != conversation:
         raise Refused("wrong_conversation")
-    public = chain.device_public(head.device)
-    require_signature(public, "head", body, signature, code="head_invalid")
-    return head
+    device = chain.device(head.device)
+    require_signature(device.public, "head", body, signature, code="head_invalid")
+    require_may_say(device, epochs, side=side, n=head.n)
+    return OpenedHead(head, _read_position(head, epochs.get(head.epoch)))
+
+
+def _read_position(head: HeadBody, epoch: Epoch | None) -> int | None:
+    if epoch is None or epoch.secret is None:
+        return None
+    key, aad = _read_box(epoch, (head.conversation, head.n, head.hash, head.device))
+    try:
+        return wire.decode_read_position(open_box(key, aad, head.read, code="head_invalid"))
+    except Malformed:
+        raise Refused("head_invalid") from None

@@ -204,7 +204,7 @@ def key_chain(alice: Person, bob: Person) -> Json:
     early = crypto.sign_chain_entry(
         identity, ChainBody(1, wire.NO_HASH, DeviceAdd(account.device.public), NOW)
     )
-    unknown_kind = _signed_raw(identity, [1, 3, chain.position.head, "device_revoke", [bytes(16)], NOW])
+    unknown_kind = _signed_raw(identity, [1, 3, chain.position.head, "device_rename", [bytes(16)], NOW])
     version = _signed_raw(
         identity, [2, 3, chain.position.head, "device_add", [crypto.public_of_seed(mallory(32))], NOW]
     )
@@ -222,6 +222,7 @@ def key_chain(alice: Person, bob: Person) -> Json:
         ("genesis again", "chain_invalid", [genesis, added, late]),
         ("an unknown kind", "chain_invalid", [genesis, added, unknown_kind]),
         ("another version", "chain_invalid", [genesis, added, version]),
+        *_refused_later(alice, chosen_bytes("refused later")),
     ]
     return {
         "origin": ORIGIN,
@@ -232,7 +233,119 @@ def key_chain(alice: Person, bob: Person) -> Json:
             {"why": why, "code": code, "entries": [entry.hex() for entry in entries]}
             for why, code, entries in refused
         ],
+        "long": _long_chain(alice, chosen_bytes("long chain")),
     }
+
+
+class _Builder:
+    """A chain that grows entry by entry, each signed by who signs it; also those that nobody should take."""
+
+    def __init__(self, alice: Person) -> None:
+        self.identity = alice.account.identity_seed
+        self.entries = list(alice.account.entries)
+        self.chain = alice.account.chain
+
+    def sign(self, payload: wire.Payload, seed: bytes | None = None) -> bytes:
+        position = self.chain.position
+        return crypto.next_entry(seed or self.identity, position, payload, at=NOW + position.seq)
+
+    def add(self, payload: wire.Payload, seed: bytes | None = None) -> _Builder:
+        entry = self.sign(payload, seed)
+        self.chain = crypto.extend_chain(self.chain, [entry])
+        self.entries.append(entry)
+        return self
+
+    def with_bad(self, payload: wire.Payload, seed: bytes | None = None) -> list[bytes]:
+        return [*self.entries, self.sign(payload, seed)]
+
+
+def _long_chain(alice: Person, random: Random) -> Json:
+    """Every kind of entry at least once."""
+    lost, lent, fresh = (Device(random(32)) for _ in range(3))
+    new_identity, *account_seeds = (random(32) for _ in range(4))
+    publics = [crypto.xwing_public(seed) for seed in account_seeds]
+    reset = wire.Reset(ORIGIN, "alice", crypto.public_of_seed(new_identity), publics[2], 4)
+    built = (
+        _Builder(alice)
+        .add(DeviceAdd(lost.public))
+        .add(wire.DeviceRevoke(lost.id))
+        .add(wire.AccountKeyRotation(2, publics[0], 2))
+        .add(DeviceAdd(lent.public))
+        .add(wire.DeviceRetire(lent.id), lent.seed)
+        .add(wire.AccountKeyRotation(3, publics[1], 2))
+        .add(reset, new_identity)
+        .add(DeviceAdd(fresh.public), new_identity)
+    )
+    chain = built.chain
+    return {
+        "entries": [entry.hex() for entry in built.entries],
+        "hashes": [entry_hash.hex() for entry_hash in chain.hashes],
+        "devices": [
+            {
+                "device": device.hex(),
+                "added_seq": known.added_seq,
+                "ended": {"seq": known.ended_seq, "by": known.ended_by} if known.ended_seq else None,
+            }
+            for device, known in chain.devices.items()
+        ],
+        "vault_generation": chain.vault_generation,
+        "generation": chain.generation,
+        "identities": [
+            {"seq": seq, "fingerprint": crypto.identity_fingerprint(ORIGIN, "alice", public).hex()}
+            for seq, public in chain.identities
+        ],
+    }
+
+
+def _refused_later(alice: Person, random: Random) -> list[tuple[str, str, list[bytes]]]:
+    """Bad entries of the kinds that come after the first two."""
+    first, other, stranger = alice.account.device, Device(random(32)), Device(random(32))
+    mallory, new_identity = random(32), random(32)
+    public = crypto.xwing_public(random(32))
+
+    def begun() -> _Builder:
+        return _Builder(alice).add(DeviceAdd(other.public))
+
+    revoked = begun().add(wire.DeviceRevoke(other.id))
+    reset = wire.Reset(ORIGIN, "alice", crypto.public_of_seed(new_identity), public, 2)
+    began_anew = begun().add(reset, new_identity)
+    old = wire.Reset(ORIGIN, "alice", crypto.public_of_seed(alice.account.identity_seed), public, 3)
+    rotate, add = wire.AccountKeyRotation, DeviceAdd(stranger.public)
+    return [
+        ("a stranger revoked", "chain_invalid", begun().with_bad(wire.DeviceRevoke(stranger.id))),
+        ("revoked twice", "chain_invalid", revoked.with_bad(wire.DeviceRevoke(other.id))),
+        ("revoked by a stranger", "chain_invalid", begun().with_bad(wire.DeviceRevoke(other.id), mallory)),
+        ("revoked by a device", "chain_invalid", begun().with_bad(wire.DeviceRevoke(other.id), first.seed)),
+        (
+            "retired by another device",
+            "chain_invalid",
+            begun().with_bad(wire.DeviceRetire(other.id), first.seed),
+        ),
+        ("retired by the identity", "chain_invalid", begun().with_bad(wire.DeviceRetire(other.id))),
+        ("retired after revoked", "chain_invalid", revoked.with_bad(wire.DeviceRetire(other.id), other.seed)),
+        ("added again after revoked", "chain_invalid", revoked.with_bad(DeviceAdd(other.public))),
+        ("a generation left out", "chain_invalid", begun().with_bad(rotate(3, public, 2))),
+        ("a vault generation left out", "chain_invalid", begun().with_bad(rotate(2, public, 3))),
+        ("an account key of a stranger", "chain_invalid", begun().with_bad(rotate(2, public, 2), mallory)),
+        ("a reset by the old identity", "chain_invalid", begun().with_bad(reset)),
+        ("a reset to a known identity", "chain_invalid", began_anew.with_bad(old)),
+        (
+            "a reset that leaves a generation out",
+            "chain_invalid",
+            begun().with_bad(replace(reset, generation=3), new_identity),
+        ),
+        (
+            "a reset of another name",
+            "chain_foreign",
+            begun().with_bad(replace(reset, name="bob"), new_identity),
+        ),
+        ("the old identity after a reset", "chain_invalid", began_anew.with_bad(add)),
+        (
+            "a device from before a reset",
+            "chain_invalid",
+            began_anew.with_bad(DeviceAdd(first.public), new_identity),
+        ),
+    ]
 
 
 def _signed_raw(identity: bytes, items: list[Any]) -> bytes:
@@ -244,8 +357,9 @@ def vault(alice: Person, bob: Person) -> Json:
     random = chosen_bytes("vault")
     account, bobs = alice.account, bob.account.chain
     content = account.vault.with_pin(
-        Pin(CONVERSATION, bobs.identity_public, bobs.fingerprint, True, bobs.position)
+        Pin(CONVERSATION, bobs.identity_public, bobs.fingerprint, NOW, bobs.position)
     ).with_position(ReadPosition(CONVERSATION, 41, random(32), 40))
+    content = replace(content, expected=(("carol", random(32)), ("bob", random(32))), shares_read=False)
     pin, position = content.pins[0], content.positions[0]
     box = crypto.seal_vault(account.vault_key, "alice", 7, content, random=random)
     return {
@@ -257,7 +371,7 @@ def vault(alice: Person, bob: Person) -> Json:
             "conversation": pin.conversation.hex(),
             "identity_public": pin.identity_public.hex(),
             "fingerprint": pin.fingerprint.hex(),
-            "verified": pin.verified,
+            "verified_at": pin.verified_at,
             "seq": pin.position.seq,
             "head": pin.position.head.hex(),
         },
@@ -267,6 +381,10 @@ def vault(alice: Person, bob: Person) -> Json:
             "log_hash": position.log_hash.hex(),
             "read_n": position.read_n,
         },
+        "expected": [
+            {"name": name, "fingerprint": fingerprint.hex()} for name, fingerprint in sorted(content.expected)
+        ],
+        "preferences": {"shares_read": int(content.shares_read)},
         "content": content.encode().hex(),
         "box": box.hex(),
     }
@@ -318,8 +436,8 @@ def epochs(chains: Chains, alice: Person, bob: Person, sealing: crypto.Sealing) 
     return {
         "conversation": CONVERSATION.hex(),
         "records": [
-            {"record": record.hex(), "secret": first.secret.hex(), "hash": first.hash.hex()},
-            {"record": second_record.hex(), "secret": second.secret.hex(), "hash": second.hash.hex()},
+            {"record": record.hex(), "secret": _secret_of(first), "hash": first.hash.hex()},
+            {"record": second_record.hex(), "secret": _secret_of(second), "hash": second.hash.hex()},
         ],
         "refused": [
             {"why": why, "code": code, "after_first": after is not None, "record": refused_record.hex()}
@@ -443,16 +561,35 @@ def _refused_envelopes(header: wire.EnvelopeHeader, epoch: Epoch, device: Device
     return [{"why": why, "code": code, "envelope": bytes_.hex()} for why, code, bytes_ in made]
 
 
-def heads(alice: Person) -> Json:
-    log = LogPosition(12, chosen_bytes("head")(32))
+def _secret_of(epoch: Epoch) -> str:
+    assert epoch.secret is not None
+    return epoch.secret.hex()
+
+
+def heads(alice: Person, epoch: Epoch) -> Json:
+    """Under the first epoch of ``epoch.json``."""
+    random = chosen_bytes("head")
+    log = LogPosition(12, random(32))
     device = alice.account.device
-    head = crypto.create_head(conversation=CONVERSATION, log=log, vault_version=3, device=device)
+    head = crypto.create_head(
+        conversation=CONVERSATION,
+        log=log,
+        vault_version=3,
+        device=device,
+        epoch=epoch,
+        read_n=10,
+        random=random,
+    )
+    read = wire.decode_head(head)[0].read
     return {
         "conversation": CONVERSATION.hex(),
         "device_seed": device.seed.hex(),
         "n": log.n,
         "hash": log.hash.hex(),
         "vault_version": 3,
+        "epoch": epoch.epoch,
+        "read_n": 10,
+        "nonce": read[:12].hex(),
         "head": head.hex(),
     }
 
@@ -549,7 +686,7 @@ def make_all() -> dict[str, Json]:
         "vault": vault(alice, bob),
         "epoch": epoch_vectors,
         "envelope": envelopes(chains, alice, epoch),
-        "head": heads(alice),
+        "head": heads(alice, epoch),
         "frames": {"client": client_frames(), "server": server_frames()},
     }
     return {**files, SEALS: sealing.used}

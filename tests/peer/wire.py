@@ -22,6 +22,7 @@ NONCE_BYTES = 12
 SIGNATURE_BYTES = 64
 ACCOUNT_KEY_BYTES = 1216
 SEALED_SECRET_BYTES = 1120 + 32 + 16
+READ_BOX_BYTES = 12 + 11 + 16
 LARGEST_INTEGER = 2**53 - 1
 NO_HASH = bytes(HASH_BYTES)
 
@@ -129,6 +130,12 @@ class Genesis:
     name: str
     identity_public: bytes
     account_public: bytes
+    generation: int = 1
+
+
+@dataclass(frozen=True)
+class Reset(Genesis):
+    """A new identity at the end of the chain."""
 
 
 @dataclass(frozen=True)
@@ -137,23 +144,49 @@ class DeviceAdd:
 
 
 @dataclass(frozen=True)
+class DeviceRevoke:
+    device: bytes
+
+
+@dataclass(frozen=True)
+class DeviceRetire:
+    device: bytes
+
+
+@dataclass(frozen=True)
+class AccountKeyRotation:
+    generation: int
+    account_public: bytes
+    vault_generation: int
+
+
+Payload: TypeAlias = Genesis | Reset | DeviceAdd | DeviceRevoke | DeviceRetire | AccountKeyRotation
+
+
+@dataclass(frozen=True)
 class ChainBody:
     seq: int
     prev: bytes
-    payload: Genesis | DeviceAdd
+    payload: Payload
     at: int
 
     def encode(self) -> bytes:
         return encode_cbor([VERSION, self.seq, self.prev, *self._payload_items(), self.at])
 
     def _payload_items(self) -> list[Any]:
-        payload = self.payload
-        if isinstance(payload, DeviceAdd):
-            return ["device_add", [payload.device_public]]
-        return [
-            "genesis",
-            [payload.origin, payload.name, payload.identity_public, 1, payload.account_public],
-        ]
+        match self.payload:
+            case DeviceAdd(device_public):
+                return ["device_add", [device_public]]
+            case DeviceRevoke(device):
+                return ["device_revoke", [device]]
+            case DeviceRetire(device):
+                return ["device_retire", [device]]
+            case AccountKeyRotation(generation, account_public, vault_generation):
+                return ["ak_rotate", [generation, account_public, vault_generation]]
+            case Genesis() as made:
+                kind = "reset" if isinstance(made, Reset) else "genesis"
+                places = [made.origin, made.name, made.identity_public, made.generation, made.account_public]
+                return [kind, places]
 
 
 @dataclass(frozen=True)
@@ -172,20 +205,32 @@ def decode_chain_entry(entry: bytes) -> ChainEntry:
     return ChainEntry(body, body_bytes, _bytes(signature, SIGNATURE_BYTES))
 
 
-def _chain_payload(kind: str, payload: object) -> Genesis | DeviceAdd:
-    if kind == "genesis":
-        origin, name, identity_public, generation, account_public = _places(payload, 5)
-        _exactly(generation, 1)
-        return Genesis(
-            _text(origin),
-            _text(name),
-            _bytes(identity_public, KEY_BYTES),
-            _bytes(account_public, ACCOUNT_KEY_BYTES),
-        )
-    if kind == "device_add":
-        (device_public,) = _places(payload, 1)
-        return DeviceAdd(_bytes(device_public, KEY_BYTES))
-    raise Malformed("kind of a key-chain entry")
+def _chain_payload(kind: str, payload: object) -> Payload:
+    match kind:
+        case "genesis" | "reset":
+            origin, name, identity_public, generation, account_public = _places(payload, 5)
+            if kind == "genesis":
+                _exactly(generation, 1)
+            return (Genesis if kind == "genesis" else Reset)(
+                _text(origin),
+                _text(name),
+                _bytes(identity_public, KEY_BYTES),
+                _bytes(account_public, ACCOUNT_KEY_BYTES),
+                _uint(generation, 1 if kind == "genesis" else 2),
+            )
+        case "device_add":
+            (device_public,) = _places(payload, 1)
+            return DeviceAdd(_bytes(device_public, KEY_BYTES))
+        case "device_revoke" | "device_retire":
+            (device,) = _places(payload, 1)
+            return (DeviceRevoke if kind == "device_revoke" else DeviceRetire)(_bytes(device, ID_BYTES))
+        case "ak_rotate":
+            generation, account_public, vault_generation = _places(payload, 3)
+            return AccountKeyRotation(
+                _uint(generation, 2), _bytes(account_public, ACCOUNT_KEY_BYTES), _uint(vault_generation, 1)
+            )
+        case _:
+            raise Malformed("kind of a key-chain entry")
 
 
 # Epochs
@@ -392,16 +437,42 @@ class HeadBody:
     hash: bytes
     vault_version: int
     device: bytes
+    epoch: int
+    read: bytes
+    """The box with the read position."""
 
     def encode(self) -> bytes:
-        return encode_cbor([VERSION, self.conversation, self.n, self.hash, self.vault_version, self.device])
+        return encode_cbor(
+            [
+                VERSION,
+                self.conversation,
+                self.n,
+                self.hash,
+                self.vault_version,
+                self.device,
+                self.epoch,
+                self.read,
+            ]
+        )
+
+
+def encode_read_position(n: int) -> bytes:
+    return encode_cbor([VERSION, n.to_bytes(8, "big")])
+
+
+def decode_read_position(encoded: bytes) -> int:
+    version, n = _places(decode_exact(encoded), 2)
+    _exactly(version, VERSION)
+    return int.from_bytes(_bytes(n, 8), "big")
 
 
 def decode_head(head: bytes) -> tuple[HeadBody, bytes, bytes]:
     """The head, its body's bytes and their signature."""
     body_item, signature = _places(decode_exact(head), 2)
     body_bytes = _bytes(body_item)
-    version, conversation, n, log_hash, vault_version, device = _places(decode_exact(body_bytes), 6)
+    version, conversation, n, log_hash, vault_version, device, epoch, read = _places(
+        decode_exact(body_bytes), 8
+    )
     _exactly(version, VERSION)
     body = HeadBody(
         _bytes(conversation, ID_BYTES),
@@ -409,6 +480,8 @@ def decode_head(head: bytes) -> tuple[HeadBody, bytes, bytes]:
         _bytes(log_hash, HASH_BYTES),
         _uint(vault_version, 1),
         _bytes(device, ID_BYTES),
+        _uint(epoch, 1),
+        _bytes(read, READ_BOX_BYTES),
     )
     return body, body_bytes, _bytes(signature, SIGNATURE_BYTES)
 
@@ -421,7 +494,8 @@ class Pin:
     conversation: bytes
     identity_public: bytes
     fingerprint: bytes
-    verified: bool
+    verified_at: int
+    """Milliseconds since 1970, 0 for never."""
     position: ChainPosition
 
 
@@ -437,11 +511,20 @@ class ReadPosition:
 class VaultContent:
     identity_public: bytes
     account_seeds: tuple[bytes, ...]
-    """Seed of generation g at g - 1."""
+    """By generation, from ``first_generation`` on."""
     doors: tuple[tuple[DoorKind, bytes], ...]
     chain: ChainPosition
     pins: tuple[Pin, ...] = field(default=())
     positions: tuple[ReadPosition, ...] = field(default=())
+    expected: tuple[tuple[str, bytes], ...] = field(default=())
+    """Names and fingerprints that links brought."""
+    shares_read: bool = True
+    first_generation: int = 1
+    """More than 1 after a reset."""
+
+    @property
+    def account_keys(self) -> dict[int, bytes]:
+        return dict(enumerate(self.account_seeds, start=self.first_generation))
 
     def encode(self) -> bytes:
         pins = sorted(self.pins, key=lambda pin: pin.conversation)
@@ -450,14 +533,16 @@ class VaultContent:
             [
                 VERSION,
                 self.identity_public,
-                [[generation, seed] for generation, seed in enumerate(self.account_seeds, start=1)],
+                [[generation, seed] for generation, seed in self.account_keys.items()],
                 [list(door) for door in self.doors],
                 self.chain.items(),
                 [
-                    [p.conversation, p.identity_public, p.fingerprint, int(p.verified), *p.position.items()]
+                    [p.conversation, p.identity_public, p.fingerprint, p.verified_at, *p.position.items()]
                     for p in pins
                 ],
                 [[p.conversation, p.checked_n, p.log_hash, p.read_n] for p in positions],
+                [[name, fingerprint] for name, fingerprint in sorted(self.expected)],
+                [int(self.shares_read)],
             ]
         )
 
@@ -471,27 +556,44 @@ class VaultContent:
 
 
 def decode_vault_content(encoded: bytes) -> VaultContent:
-    version, identity_public, account_keys, doors, chain, pins, positions = _places(decode_exact(encoded), 7)
+    version, identity_public, account_keys, doors, chain, pins, positions, expected, preferences = _places(
+        decode_exact(encoded), 9
+    )
     _exactly(version, VERSION)
+    numbered = [_account_key(item) for item in _list(account_keys)]
+    first_generation = numbered[0][0] if numbered else 1
+    if [generation for generation, _ in numbered] != [
+        first_generation + index for index in range(len(numbered))
+    ]:
+        raise Malformed("generation of an account key")
+    (shares_read,) = _places(preferences, 1)
+    if _uint(shares_read) > 1:
+        raise Malformed("preferences")
     content = VaultContent(
         identity_public=_bytes(identity_public, KEY_BYTES),
-        account_seeds=tuple(
-            _account_seed(item, generation) for generation, item in enumerate(_list(account_keys), start=1)
-        ),
+        account_seeds=tuple(seed for _, seed in numbered),
         doors=tuple(_door(item) for item in _list(doors)),
         chain=_position(chain),
         pins=tuple(_pin(item) for item in _list(pins)),
         positions=tuple(_read_position(item) for item in _list(positions)),
+        expected=tuple(_expected(item) for item in _list(expected)),
+        shares_read=shares_read == 1,
+        first_generation=first_generation,
     )
     _require_order([pin.conversation for pin in content.pins])
     _require_order([position.conversation for position in content.positions])
+    _require_order([name for name, _ in content.expected])
     return content
 
 
-def _account_seed(item: object, generation: int) -> bytes:
-    number, seed = _places(item, 2)
-    _exactly(number, generation)
-    return _bytes(seed, KEY_BYTES)
+def _account_key(item: object) -> tuple[int, bytes]:
+    generation, seed = _places(item, 2)
+    return _uint(generation, 1), _bytes(seed, KEY_BYTES)
+
+
+def _expected(item: object) -> tuple[str, bytes]:
+    name, fingerprint = _places(item, 2)
+    return _text(name), _bytes(fingerprint, HASH_BYTES)
 
 
 def door_kind(value: object) -> DoorKind:
@@ -508,14 +610,12 @@ def _door(item: object) -> tuple[DoorKind, bytes]:
 
 
 def _pin(item: object) -> Pin:
-    conversation, identity_public, fingerprint, verified, seq, head = _places(item, 6)
-    if _uint(verified) > 1:
-        raise Malformed("pin")
+    conversation, identity_public, fingerprint, verified_at, seq, head = _places(item, 6)
     return Pin(
         conversation=_bytes(conversation, ID_BYTES),
         identity_public=_bytes(identity_public, KEY_BYTES),
         fingerprint=_bytes(fingerprint, HASH_BYTES),
-        verified=verified == 1,
+        verified_at=_uint(verified_at),
         position=_position([seq, head]),
     )
 
@@ -527,6 +627,6 @@ def _read_position(item: object) -> ReadPosition:
     )
 
 
-def _require_order(conversations: list[bytes]) -> None:
-    if any(one >= other for one, other in itertools.pairwise(conversations)):
+def _require_order(keys: list[bytes] | list[str]) -> None:
+    if any(one >= other for one, other in itertools.pairwise(keys)):  # type: ignore[operator]
         raise Malformed("order in the vault")

@@ -13,18 +13,20 @@ import {
   finishRecovery,
   keysForDevice,
   replaceRecoveryCode as sealForNewCode,
+  rotateWhenOld,
   type Unlocked,
   unlockAccount,
 } from '../crypto/account'
 import { type DoorKey } from '../crypto/doors'
 import { DoorClosed } from '../crypto/errors'
-import { hasDevice } from '../crypto/key_chain'
+import { hasActiveDevice } from '../crypto/key_chain'
+import { resetAccount } from '../crypto/key_renewal'
 import { createLocalKey } from '../crypto/local_box'
 import { authKey, legacyPassword, normalisePassword, passwordDoor, passwordSalt } from '../crypto/password'
 import { newRecoveryCode, recoveryDoor, recoveryHash, recoveryProof } from '../crypto/recovery_code'
 import { openVault } from '../crypto/vault'
 import { type Api, ApiRefused, ApiUnreachable } from '../net/api'
-import { loadAccount, loadDevice, saveAccount } from '../store/account_store'
+import { forgetEverything, loadDevice, saveAccount } from '../store/account_store'
 import { assureStorage, type Database, openDatabase } from '../store/database'
 import {
   decodeKeys,
@@ -33,15 +35,18 @@ import {
   decodePasswordChanged,
   decodeRecoveryBegun,
   decodeRecoveryFinished,
+  decodeReset,
   decodeSignedUp,
   decodeVault,
-  encodeEntry,
+  encodeChainEntries,
+  encodeDevice,
   encodeKeys,
   encodeLogIn,
   encodePasswordChange,
   encodeRecoveryBegin,
   encodeRecoveryCode,
   encodeRecoveryFinish,
+  encodeReset,
   encodeSignUp,
   type KeysUpload,
   type StoredKeys,
@@ -94,13 +99,20 @@ export interface SignedIn {
   readonly nextAllowed: boolean
 }
 
+export interface Fresh {
+  /** As it was typed at sign-up. */
+  readonly username: string
+  readonly recoveryCode: Bytes
+}
+
 export interface Recovered {
   /** As it was typed at sign-up. */
   readonly username: string
   readonly newCode: Bytes
 }
 
-const MAX_ATTEMPTS = 4
+/** How often something is made again because another browser was faster. */
+export const MAX_ATTEMPTS = 4
 
 /** The protocol's form of a name; the server's `accounts.names.fold` does the same. */
 export function foldedName(username: string): string {
@@ -242,7 +254,8 @@ async function openKeys(
   let stored = first
   for (let attempt = 1; ; attempt++) {
     const unlocked = await unlock(username, stored, doorKey, tools)
-    if (!options.forget) await assureSameIdentity(database, unlocked)
+    if (options.forget) await forgetEverything(database)
+    else await assureSameIdentity(database, unlocked)
     try {
       const browser = await browserKeysFor(unlocked, database, tools)
       await saveAccount(database, { username, browser })
@@ -254,28 +267,66 @@ async function openKeys(
   }
 }
 
+/** What this browser has kept must stand on the chain behind the door, also where the person started fresh since. */
 async function assureSameIdentity(database: Database, unlocked: Unlocked): Promise<void> {
-  const known = (await loadAccount(database))?.browser ?? (await loadDevice(database))
-  if (known !== undefined && !equal(known.identityPublic, unlocked.chain.identityPublic)) {
+  const known = await loadDevice(database)
+  if (known === undefined) return
+  const { identities } = unlocked.chain
+  if (!identities.some(({ identityPublic }) => equal(identityPublic, known.identityPublic))) {
     throw new OtherIdentity('The server shows another identity for this account than this browser has kept.')
   }
 }
 
-/** The keys of this browser's device if the key chain has it already, else of a new one that the server has stored. */
+/** The keys of this browser's device if it still stands on the key chain, else of a new one that the server has stored. */
 async function browserKeysFor(
   unlocked: Unlocked,
   database: Database,
   tools: AccountTools,
 ): Promise<BrowserKeys> {
-  const account = await loadAccount(database)
-  const known = account?.browser ?? (await loadDevice(database))
-  if (known !== undefined && hasDevice(unlocked.chain, known.device.id)) {
-    const localKey = account?.browser.localKey ?? (await createLocalKey())
-    return keysForDevice(unlocked, { device: known.device, localKey })
+  const known = await loadDevice(database)
+  if (known !== undefined && hasActiveDevice(unlocked.chain, known.device.id)) {
+    const rotated = await rotateWhenOld(unlocked, chance(tools))
+    if (rotated !== null) await tools.api.request('POST', '/api/key-chain/', encodeChainEntries(rotated))
+    await tools.api.request('POST', '/api/browsers/', encodeDevice(known.device.id))
+    return keysForDevice(rotated?.unlocked ?? unlocked, known.device)
   }
-  const { entry, browser } = await addDevice(unlocked, chance(tools))
-  await tools.api.request('POST', '/api/key-chain/', encodeEntry(entry))
+  const { browser, ...added } = await addDevice(unlocked, chance(tools))
+  await tools.api.request('POST', '/api/key-chain/', encodeChainEntries(added))
   return browser
+}
+
+/**
+ * New keys for who has lost password and recovery code, and was given a new password by whoever runs the server.
+ *
+ * Everything before stays closed for good. Returns the new recovery code, to be shown.
+ */
+export async function startFresh(who: Credentials, tools: AccountTools): Promise<Fresh> {
+  await assureStorage(await createLocalKey())
+  const { stretched } = await stretchFor(who, tools)
+  const key = await authKey(stretched)
+  const recoveryCode = newRecoveryCode(tools.random)
+  for (let attempt = 1; ; attempt++) {
+    tools.onStep('making_keys')
+    const { username, chain, vault } = decodeKeys(await tools.api.request('GET', '/api/keys/'))
+    const reset = await resetAccount({
+      ...scope(username, tools),
+      entries: chain,
+      vaultVersion: vault.version,
+      stretched,
+      recoveryCode,
+      ...chance(tools),
+    })
+    tools.onStep('sending')
+    try {
+      const body = encodeReset({ authKey: key, ...reset })
+      const answer = decodeReset(await tools.api.request('POST', '/api/keys/reset/', body))
+      tools.api.useCsrfToken(answer.csrfToken)
+      await keepFresh({ username, browser: reset.browser })
+      return { username, recoveryCode }
+    } catch (error) {
+      if (attempt >= MAX_ATTEMPTS || !isConflict(error)) throw error
+    }
+  }
 }
 
 /**
@@ -329,17 +380,38 @@ export async function changePassword(
   who: Credentials & { readonly newPassword: string },
   tools: AccountTools,
 ): Promise<void> {
-  const { username } = who
   const { stretched, clientSalt } = await stretchFor(who, tools)
-  const newStretched = await stretchOne({ username, password: who.newPassword }, clientSalt, tools)
+  const newStretched = await stretchOne({ ...who, password: who.newPassword }, clientSalt, tools)
   const keys = { authKey: await authKey(stretched), newAuthKey: await authKey(newStretched) }
-  await withUnlocked(username, stretched, tools, async (unlocked) => {
+  await withUnlocked(who.username, stretched, tools, async (unlocked) => {
     const { door, vault } = await sealForNewPassword(unlocked, { newStretched, random: tools.random })
     tools.onStep('sending')
     const body = encodePasswordChange({ ...keys, door, vault })
     const answer = decodePasswordChanged(await tools.api.request('POST', '/api/password/', body))
     tools.api.useCsrfToken(answer.csrfToken)
   })
+}
+
+/** What proves the password, and the next one where it changes. */
+export async function authKeys(
+  who: Credentials & { readonly newPassword: string | null },
+  tools: AccountTools,
+): Promise<{
+  readonly stretched: Bytes
+  readonly newStretched: Bytes | null
+  readonly authKey: string
+  readonly newAuthKey: string | null
+}> {
+  const { stretched, clientSalt } = await stretchFor(who, tools)
+  const { newPassword } = who
+  const newStretched =
+    newPassword === null ? null : await stretchOne({ ...who, password: newPassword }, clientSalt, tools)
+  return {
+    stretched,
+    newStretched,
+    authKey: await authKey(stretched),
+    newAuthKey: newStretched === null ? null : await authKey(newStretched),
+  }
 }
 
 /** Makes a new recovery code; the old one stops working. Throws `DoorClosed` when the password is another. */
@@ -378,7 +450,7 @@ export async function confirmRecoveryCode(api: Api): Promise<void> {
 }
 
 /** Opens the account with the password and acts; once more from the start when another browser was faster. */
-async function withUnlocked(
+export async function withUnlocked(
   username: string,
   stretched: Bytes,
   tools: AccountTools,
@@ -420,6 +492,17 @@ async function keep(account: { username: string; browser: BrowserKeys }): Promis
   }
 }
 
+/** What this browser kept for the identity before opens nothing any more. */
+async function keepFresh(account: { username: string; browser: BrowserKeys }): Promise<void> {
+  const database = await openDatabase(foldedName(account.username))
+  try {
+    await forgetEverything(database)
+    await saveAccount(database, account)
+  } finally {
+    database.close()
+  }
+}
+
 interface Stretched {
   readonly stretched: Bytes
   /** Of an account of the first version: what proves the old password. */
@@ -453,6 +536,6 @@ function chance(tools: AccountTools): { now: number; random: Random } {
   return { now: tools.now(), random: tools.random }
 }
 
-function isConflict(error: unknown): boolean {
+export function isConflict(error: unknown): boolean {
   return error instanceof ApiRefused && error.status === 409
 }

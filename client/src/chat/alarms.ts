@@ -9,9 +9,18 @@ import { MalformedData } from '../wire/bytes'
 export type AlarmCode =
   | Exclude<
       CryptoRefusalCode,
-      'door_closed' | 'recovery_code_malformed' | 'stretch_failed' | 'local_box_broken' | 'unknown_epoch'
+      | 'door_closed'
+      | 'recovery_code_malformed'
+      | 'stretch_failed'
+      | 'local_box_broken'
+      | 'unknown_epoch'
+      | 'history_lost'
+      | 'keys_renewed'
     >
   | 'epoch_missing'
+  | 'link_mismatch'
+  | 'own_identity_changed'
+  | 'own_chain_invalid'
   | 'history_shortened'
   | 'history_gap'
   | 'head_ahead'
@@ -22,6 +31,15 @@ export class CheckFailed extends Error {
 
   constructor(readonly code: AlarmCode) {
     super(`A check failed: ${code}`)
+  }
+}
+
+/** A check of one's own key chain failed: it concerns the whole account, whichever conversation asked. */
+export class OwnKeysRefused extends Error {
+  override readonly name = 'OwnKeysRefused'
+
+  constructor(readonly code: 'own_identity_changed' | 'own_chain_invalid') {
+    super(`The own key chain was refused: ${code}`)
   }
 }
 
@@ -37,6 +55,8 @@ export function alarmCodeOf(error: unknown): AlarmCode | null {
     case 'recovery_code_malformed':
     case 'stretch_failed':
     case 'local_box_broken':
+    case 'history_lost':
+    case 'keys_renewed':
       return null
     default:
       return error.code
@@ -54,6 +74,7 @@ export interface AlarmText {
 }
 
 const ASK_AGAIN = { kind: 'ask_again', label: 'Ask again' } as const
+const SIGN_IN = { kind: 'sign_in', label: 'Sign in again' } as const
 const RELOAD = { kind: 'reload', label: 'Reload' } as const
 
 /** `name` is the friend's. */
@@ -89,6 +110,11 @@ export function alarmText(code: AlarmCode, name: string): AlarmText {
       return message(
         'Unknown browser',
         `This does not come from a browser that ${name} has signed in with. It is not shown.`,
+      )
+    case 'device_ended':
+      return message(
+        'Signed-out browser',
+        `This comes from a browser that ${name} had signed out before. It is not shown.`,
       )
     case 'unknown_content':
       return {
@@ -129,6 +155,27 @@ export function alarmText(code: AlarmCode, name: string): AlarmText {
         'Different identity',
         `The server shows another identity for ${name} than before. It may not be ${name}.`,
       )
+    case 'link_mismatch':
+      return conversation(
+        'Not who the link named',
+        `The link you used to add ${name} named another identity than the server shows. Ask ${name} for the link again.`,
+      )
+    case 'own_identity_changed':
+      return {
+        ...conversation(
+          'Another identity for you',
+          'The server shows another identity for your account than this browser has kept. Unless you started over yourself, somebody else did.',
+        ),
+        action: SIGN_IN,
+      }
+    case 'own_chain_invalid':
+      return {
+        ...conversation(
+          'Your keys are not genuine',
+          'The server shows a list of your browsers that is not genuine, or older than before.',
+        ),
+        action: RELOAD,
+      }
     case 'chain_invalid':
     case 'chain_foreign':
       return conversation('Keys are not genuine', 'The server shows a list of keys that is not genuine.')
@@ -142,7 +189,7 @@ export function alarmText(code: AlarmCode, name: string): AlarmText {
     case 'no_account_key':
       return {
         ...conversation('Missing keys', 'This browser lacks a key for this conversation.'),
-        action: { kind: 'sign_in', label: 'Sign in again' },
+        action: SIGN_IN,
       }
     case 'vault_altered':
       return {

@@ -6,12 +6,24 @@
  */
 import { openEnvelope, sealEnvelope, type OpenedEnvelope } from '../crypto/envelope'
 import { createEpoch, epochIsStale, openEpoch, type OpenedEpoch } from '../crypto/epoch'
-import { ChainBehind, LogMismatch, UnknownContent, UnknownDevice, UnknownEpoch } from '../crypto/errors'
+import {
+  ChainBehind,
+  DeviceEnded,
+  HeadInvalid,
+  HistoryLost,
+  LogMismatch,
+  NoAccountKey,
+  UnknownContent,
+  UnknownDevice,
+  UnknownEpoch,
+} from '../crypto/errors'
+import { qrText, readQrText, safetyNumber } from '../crypto/fingerprint'
 import { createHead, openHead } from '../crypto/head'
-import type { Chains, VerifiedChain } from '../crypto/key_chain'
+import type { ChainIdentity, Chains } from '../crypto/key_chain'
 import { checkLogHash, envelopeHash, type LogPosition, logStart } from '../crypto/log'
 import { checkVaultVersion, positionOf } from '../crypto/vault'
 import type { WriterState } from '../crypto/writer_chain'
+import { ApiUnreachable } from '../net/api'
 import type { Clock } from '../net/clock'
 import { type Ask, ConnectionLost, Refused } from '../net/socket'
 import type { Database, StoredKeys } from '../store/database'
@@ -21,7 +33,8 @@ import type { Row, ServerFrameOf, Summary } from '../wire/frames'
 import { decodeEnvelope, type Side } from '../wire/objects'
 import { type AlarmCode, alarmCodeOf, alarmText, CheckFailed } from './alarms'
 import type { Outbox, Outgoing } from './outbox'
-import { fetchPeerChain, type OwnChain } from './people'
+import { Friend, type OwnChain } from './people'
+import { proofText } from './proof'
 import { type HaltReason, type Sealed, Sender } from './sender'
 import {
   appendRow,
@@ -41,7 +54,11 @@ const PAGE_ROWS = 50
 const HEAD_EVERY_MS = 1_000
 const TRY_AGAIN_MS = 5_000
 const EPOCH_MESSAGES = 10_000
+/** So often an epoch is made for one message before the server is taken for lying. */
+const EPOCH_ROUNDS = 6
 const EPOCH_MS = 30 * 24 * 3600 * 1000
+/** So long a friend's browser may take to confirm a message before that is worth a word. */
+const LATE_MS = 30_000
 
 export interface ConversationTools {
   readonly ask: Ask
@@ -59,6 +76,25 @@ export interface ConversationTools {
   readonly onProblem: (error: unknown) => void
 }
 
+/** How sure it is that the friend is who the person thinks: `changed` after a comparison that no longer holds. */
+export type Trust = 'unknown' | 'unverified' | 'verified' | 'changed' | 'mismatch'
+
+/** Somebody began anew with another identity; `afterN` is the last message before that. */
+export interface Restart {
+  readonly side: Side
+  /** Milliseconds since 1970, by the clock of whoever did. */
+  readonly at: number
+  readonly afterN: number
+}
+
+export interface History {
+  /** Messages whose place in the log was checked on this page. */
+  readonly checked: number
+  readonly total: number
+  /** Up to which message the friend's browser has confirmed the same. */
+  readonly confirmed: number
+}
+
 export type Phase = 'closed' | 'opening' | 'ready' | 'no_peer_keys'
 
 export class Conversation {
@@ -70,7 +106,9 @@ export class Conversation {
   #wanted = false
   #timeline: Timeline | null = null
   #epochs: ReadonlyMap<number, OpenedEpoch> = new Map()
-  #peerChain: VerifiedChain | null = null
+  readonly #friend: Friend
+  /** So many messages waited when the friend, never compared, began anew: they wait for a word of the person. */
+  #held = 0
   #alarm: AlarmCode | null = null
   #halted: HaltReason | null = null
   /** The first row that was not genuine; nothing from there on counts as checked until the other side confirms it. */
@@ -78,10 +116,16 @@ export class Conversation {
   #readN = 0
   #earlierThanVisit: number | null = null
   #deliveredN = 0
+  #peerReadN = 0
   #signedN = 0
+  #signedReadN = 0
+  #onlineSince: number | null = null
+  /** `since` when it is here, by this browser's clock. */
+  #newestOwn = { n: 0, since: 0 }
+  readonly #heads: [Bytes | null, Bytes | null] = [null, null]
   #headDueAt: number | null = null
   #lastHeadAt = 0
-  #loadingEarlier = false
+  #loadingEarlier: Promise<void> | null = null
   readonly #early = new Map<number, Row>()
   #work: Promise<unknown> = Promise.resolve()
 
@@ -93,6 +137,8 @@ export class Conversation {
     this.#idBytes = uuidToBytes(summary.conversation)
     this.#summary = summary
     const { ask, clock, random, outbox, onChange } = tools
+    this.#friend = new Friend(tools, this.id, summary.peer.toLowerCase())
+    this.#noteOnline(summary.online)
     this.sender = new Sender({
       conversation: this.id,
       ask,
@@ -146,7 +192,7 @@ export class Conversation {
     return this.#timeline !== null && this.#timeline.start.n > 0
   }
   get isLoadingEarlier(): boolean {
-    return this.#loadingEarlier
+    return this.#loadingEarlier !== null
   }
   get isOpen(): boolean {
     return this.#summary.open
@@ -157,8 +203,58 @@ export class Conversation {
       this.#alarm === null &&
       this.#halted === null &&
       this.isOpen &&
+      this.#held === 0 &&
+      this.trust !== 'changed' &&
+      this.trust !== 'mismatch' &&
       this.tools.isConnected()
     )
+  }
+
+  get trust(): Trust {
+    if (this.#friend.isMismatch) return 'mismatch'
+    if (this.#friend.hasChanged && this.verifiedAt > 0) return 'changed'
+    if (this.verifiedAt > 0) return 'verified'
+    return this.#friend.isKnown ? 'unverified' : 'unknown'
+  }
+  /** When safety numbers were compared, in milliseconds since 1970; 0 for never. */
+  get verifiedAt(): number {
+    return this.#friend.verifiedAt
+  }
+  get isVerified(): boolean {
+    return this.verifiedAt > 0 && !this.#friend.hasChanged
+  }
+  /** So many messages wait for `sendWaiting`, because the friend began anew. */
+  get heldMessages(): number {
+    return this.#held === 0 ? 0 : Math.max(this.#held, this.sender.waiting.length)
+  }
+  /** What the own QR code says; null until both chains are here. */
+  get safetyCode(): string | null {
+    return this.#friend.isKnown ? qrText(this.#fingerprints()) : null
+  }
+  get restarts(): readonly Restart[] {
+    if (!this.#friend.isKnown || this.#timeline === null) return []
+    return ([0, 1] as const).flatMap((side) =>
+      this.#chains()
+        [side].identities.slice(1)
+        .map((identity) => this.#restart(side, identity)),
+    )
+  }
+  /** Up to here the friend has read; 0 when one of the two does not share it. */
+  get peerReadN(): number {
+    return this.#sharesRead ? this.#peerReadN : 0
+  }
+  /** Since when the friend is online without their browser confirming one's own newest message; null when all is well. */
+  get lateSince(): number | null {
+    const { n, since } = this.#newestOwn
+    const online = this.#onlineSince
+    if (online === null || n <= this.#deliveredN) return null
+    return this.tools.clock.now() - Math.max(online, since) >= LATE_MS ? online : null
+  }
+  get history(): History {
+    if (this.#timeline === null) return { checked: 0, total: this.#summary.lastN, confirmed: 0 }
+    const { n } = endOf(this.#timeline)
+    const total = Math.max(n, this.#summary.lastN)
+    return { checked: n - this.#timeline.start.n, total, confirmed: Math.min(this.#deliveredN, total) }
   }
 
   /** Messages of the friend that were not read yet. Before the log is here, an upper bound from the server's number. */
@@ -166,7 +262,7 @@ export class Conversation {
     if (this.#timeline === null) return 0
     const unloaded = Math.max(0, this.#timeline.start.n - this.#readN)
     const loaded = this.entries.filter((entry) => entry.side !== this.side && entry.n > this.#readN)
-    return unloaded + loaded.filter((entry) => entry.shown.kind !== 'repeat').length
+    return unloaded + loaded.filter(({ shown }) => shown.kind !== 'repeat' && shown.kind !== 'lost').length
   }
 
   // What the page asks for
@@ -196,13 +292,13 @@ export class Conversation {
   }
 
   loadEarlier(): Promise<void> {
-    if (this.#loadingEarlier || !this.hasEarlier) return Promise.resolve()
-    this.#loadingEarlier = true
-    this.tools.onChange()
-    return this.#attempt(() => this.#prependPage()).finally(() => {
-      this.#loadingEarlier = false
+    if (!this.hasEarlier) return Promise.resolve()
+    this.#loadingEarlier ??= this.#attempt(() => this.#prependPage()).finally(() => {
+      this.#loadingEarlier = null
       this.tools.onChange()
     })
+    this.tools.onChange()
+    return this.#loadingEarlier
   }
 
   markRead(): void {
@@ -211,7 +307,104 @@ export class Conversation {
     if (n <= this.#readN) return
     this.#readN = n
     this.#keepPosition()
+    if (this.#sharesRead) this.#scheduleHead()
     this.tools.onChange()
+  }
+
+  // Who the friend is
+
+  /** 60 digits, the same for both. */
+  safetyNumber(): Promise<string> {
+    const { own, peer } = this.#fingerprints()
+    return safetyNumber(own, peer)
+  }
+
+  /** What a scanned code of the friend's screen says. */
+  compareCode(text: string): 'fits' | 'differs' | 'no_code' {
+    const code = readQrText(text)
+    if (code === null) return 'no_code'
+    const { own, peer } = this.#fingerprints()
+    return equal(code.shower, peer) && equal(code.other, own) ? 'fits' : 'differs'
+  }
+
+  theyMatch(): Promise<void> {
+    const compared = this.safetyCode
+    return this.#decide(async () => {
+      // What was compared is what was shown, whatever the server has shown since.
+      if (compared !== null && compared === this.safetyCode)
+        await this.#friend.confirm(this.tools.clock.now())
+    })
+  }
+
+  /** Nothing is sent until `clearMismatch` or `theyMatch`. */
+  theyDoNotMatch(): Promise<void> {
+    return this.#decide(() => this.#friend.setMismatch(true))
+  }
+
+  clearMismatch(): Promise<void> {
+    return this.#decide(() => this.#friend.setMismatch(false))
+  }
+
+  unverify(): Promise<void> {
+    return this.#decide(() => this.#friend.unverify())
+  }
+
+  /** Takes the other identity without a comparison. */
+  sendAnywayOnce(): Promise<void> {
+    return this.#decide(() => this.#friend.accept())
+  }
+
+  sendWaiting(): Promise<void> {
+    return this.#decide(() => this.#friend.accept())
+  }
+
+  async #decide(act: () => Promise<void>): Promise<void> {
+    await this.#attempt(async () => {
+      await act()
+      if (!this.#friend.hasChanged) this.#held = 0
+    })
+    this.sender.wake()
+  }
+
+  #fingerprints(): { readonly own: Bytes; readonly peer: Bytes } {
+    return { own: this.tools.own.chain.fingerprint, peer: this.#friend.chain.fingerprint }
+  }
+
+  #restart(side: Side, { at, seq }: ChainIdentity): Restart {
+    const epochs = [...this.#epochs.values()]
+    const after = epochs.find(({ members }) => members[side].seq >= seq)
+    return { side, at, afterN: after?.logN ?? endOf(this.#loaded()).n }
+  }
+
+  // The whole history
+
+  /** Fetches and checks every page down to the first message. */
+  async checkAll(): Promise<void> {
+    for (let start = this.#timeline?.start.n ?? 0; start > 0;) {
+      await this.loadEarlier()
+      const reached = this.#timeline?.start.n ?? 0
+      if (reached >= start) return
+      start = reached
+    }
+  }
+
+  /** The text of a proof file (docs/protocol.md, section 11). Throws `CheckFailed` where not all could be checked. */
+  async exportProof(): Promise<string> {
+    await this.checkAll()
+    return this.#inOrder(async () => {
+      await this.#refreshChains()
+      const timeline = this.#loaded()
+      if (timeline.start.n > 0 || this.#alarm !== null) throw new CheckFailed('history_gap')
+      return proofText({
+        ask: this.tools.ask,
+        conversation: this.id,
+        side: this.side,
+        chains: this.#chains(),
+        heads: this.#heads,
+        hashes: timeline.entries.map(({ hash }) => hash),
+        now: this.tools.clock.now(),
+      })
+    })
   }
 
   // What the server says
@@ -222,6 +415,7 @@ export class Conversation {
     // Rows that were pushed meanwhile may be newer than the answer.
     const { last, lastN, activeAt } = before.lastN > summary.lastN ? before : summary
     this.#summary = { ...summary, last, lastN, activeAt }
+    this.#noteOnline(summary.online)
     if (reopened && this.#halted !== 'sign_in') this.#halted = null
     if (!summary.open) void this.sender.failAll('You can no longer send messages in this conversation.')
     void this.sync()
@@ -229,6 +423,22 @@ export class Conversation {
 
   onPresence(online: boolean | null): void {
     this.#summary = { ...this.#summary, online }
+    this.#noteOnline(online)
+  }
+
+  #noteOnline(online: boolean | null): void {
+    if (online !== true) this.#onlineSince = null
+    else if (this.#onlineSince === null) {
+      this.#onlineSince = this.tools.clock.now()
+      this.#lookForLateness()
+    }
+  }
+
+  /** The screen has to change when enough time has gone by, though nothing happens. */
+  #lookForLateness(): void {
+    this.tools.clock.after(LATE_MS + 1_000, () => {
+      if (this.lateSince !== null) this.tools.onChange()
+    })
   }
 
   onRow(row: Row): void {
@@ -253,7 +463,12 @@ export class Conversation {
 
   onKeysChanged(): void {
     if (!this.#summary.peerHasKeys) this.onSummary({ ...this.#summary, peerHasKeys: true })
-    else if (this.#phase === 'ready') void this.#attempt(() => this.#refreshPeer())
+    else
+      void this.#attempt(async () => {
+        if (this.#phase === 'ready') await this.#refreshPeer()
+      }).then(() => {
+        this.sender.wake()
+      })
   }
 
   // Order, and what goes wrong
@@ -278,7 +493,8 @@ export class Conversation {
   #failed(error: unknown): void {
     const code = alarmCodeOf(error)
     if (code !== null) this.#raise(code)
-    else if (error instanceof Refused) this.tools.clock.after(TRY_AGAIN_MS, () => void this.sync())
+    else if (error instanceof Refused || error instanceof ApiUnreachable)
+      this.tools.clock.after(TRY_AGAIN_MS, () => void this.sync())
     else if (!(error instanceof ConnectionLost)) this.tools.onProblem(error)
   }
 
@@ -298,7 +514,7 @@ export class Conversation {
     this.#phase = 'closed'
     this.#timeline = null
     this.#epochs = new Map()
-    this.#peerChain = null
+    this.#friend.forget()
     this.#suspectFrom = null
     this.#early.clear()
   }
@@ -312,6 +528,8 @@ export class Conversation {
       return
     }
     if (this.#phase === 'ready') {
+      // While there was no connection nobody told of new keys.
+      await this.#refreshPeer()
       if (this.#summary.epoch > this.#epochs.size) await this.#fetchEpochs()
       await this.#catchUp()
     } else await this.#openAll()
@@ -324,7 +542,7 @@ export class Conversation {
     this.#phase = 'opening'
     this.tools.onChange()
     await this.tools.own.load(this.id)
-    this.#peerChain = null
+    this.#friend.forget()
     await this.#refreshPeer()
     this.#epochs = new Map()
     await this.#fetchEpochs()
@@ -334,8 +552,25 @@ export class Conversation {
   }
 
   async #refreshPeer(): Promise<void> {
-    const peer = { conversation: this.id, name: this.#summary.peer.toLowerCase() }
-    this.#peerChain = await fetchPeerChain(this.tools, peer, this.#peerChain)
+    await this.#friend.refresh()
+    await this.#followFriend()
+  }
+
+  /** Another identity of a friend who was never compared is taken, unless something waits that was written before. */
+  async #followFriend(): Promise<void> {
+    if (!this.#friend.hasChanged) {
+      this.#held = 0
+      return
+    }
+    if (this.trust === 'changed' && !this.#friend.isAcceptedElsewhere) return
+    this.#held = await this.tools.outbox.countWaiting(this.id)
+    if (this.#held === 0) await this.#friend.accept()
+  }
+
+  /** Other tabs of this browser may have decided, or sent what waited. */
+  async #lookAtDecisions(): Promise<void> {
+    await this.#friend.look()
+    if (this.#held > 0) await this.#followFriend()
   }
 
   async #refreshChains(): Promise<void> {
@@ -345,8 +580,8 @@ export class Conversation {
 
   #chains(): Chains {
     const own = this.tools.own.chain
-    if (this.#peerChain === null) throw new Error('The key chain of the friend has not been fetched yet.')
-    return this.side === 0 ? [own, this.#peerChain] : [this.#peerChain, own]
+    const peer = this.#friend.chain
+    return this.side === 0 ? [own, peer] : [peer, own]
   }
 
   /** The last place that this browser or the vault remembers, with the page before it; then all that came since. */
@@ -455,19 +690,33 @@ export class Conversation {
 
   async #append(rows: readonly Row[], pushed: boolean): Promise<void> {
     const arrived: Entry[] = []
-    for (const row of rows) {
-      this.#early.delete(row.n)
-      const opened = await this.#openRow(row, this.#loaded())
-      const { timeline, entry } = await appendRow(this.#loaded(), opened)
-      this.#timeline = timeline
-      arrived.push(entry)
-      this.#noteActivity(row)
-      this.#judge(entry, opened)
+    try {
+      for (const row of rows) {
+        const opened = await this.#openRow(row, this.#loaded())
+        const { timeline, entry } = await appendRow(this.#loaded(), opened)
+        this.#timeline = timeline
+        this.#early.delete(row.n)
+        arrived.push(entry)
+        this.#noteActivity(row)
+        this.#judge(entry, opened)
+      }
+    } finally {
+      // Also of those before one for which the connection was lost.
+      if (arrived.length > 0) await this.#settle(arrived, pushed)
     }
+  }
+
+  async #settle(arrived: readonly Entry[], pushed: boolean): Promise<void> {
     const own = arrived.filter((entry) => entry.side === this.side).map(({ clientId }) => clientId)
     await this.sender.confirmed(new Set(own))
     this.#keepPosition()
     this.#scheduleHead()
+    const newestOwn = arrived.findLast((entry) => entry.side === this.side)
+    if (newestOwn !== undefined) {
+      this.#newestOwn = { n: newestOwn.n, since: this.tools.clock.now() }
+      this.#lookForLateness()
+    }
+    await this.#lookAtDecisions()
     this.tools.onChange()
     this.tools.onArrived(arrived, pushed)
   }
@@ -500,6 +749,8 @@ export class Conversation {
       const { header, content } = await this.#openEnvelope(row, timeline)
       return { row, hash, header, shown: content }
     } catch (error) {
+      if (error instanceof HistoryLost)
+        return { row, hash, header: decodeEnvelope(row.envelope).header, shown: { kind: 'lost' } }
       const code = alarmCodeOf(error)
       if (code === null) throw error
       const header = error instanceof UnknownContent ? decodeEnvelope(row.envelope).header : null
@@ -578,21 +829,47 @@ export class Conversation {
     try {
       epoch = await open()
     } catch (error) {
-      if (!(error instanceof UnknownDevice || error instanceof ChainBehind)) throw error
-      await this.#refreshChains()
-      epoch = await open()
+      if (error instanceof UnknownDevice || error instanceof ChainBehind) await this.#refreshChains()
+      else if (error instanceof NoAccountKey) await this.tools.vault.load()
+      else throw error
+      epoch = await this.#openWithNewKeys(open)
     }
     this.#epochs = new Map([...this.#epochs, [epoch.epoch, epoch]])
   }
 
+  /** After a newer chain was fetched, the account key that it names may be in a newer vault. */
+  async #openWithNewKeys(open: () => Promise<OpenedEpoch>): Promise<OpenedEpoch> {
+    try {
+      return await open()
+    } catch (error) {
+      if (!(error instanceof NoAccountKey)) throw error
+      await this.tools.vault.load()
+      return open()
+    }
+  }
+
   /** The epoch to seal under; a new one where there is none, where keys have changed, or where it has served its time. */
-  async #epochForSending(): Promise<OpenedEpoch> {
-    const newest = this.#epochs.get(this.#epochs.size)
-    if (newest !== undefined && !this.#isWornOut(newest)) return newest
+  async #epochForSending(): Promise<OpenedEpoch | null> {
+    for (let round = 1; this.#needsEpoch(); round += 1) {
+      if (round > EPOCH_ROUNDS) throw new CheckFailed('epoch_missing')
+      await this.#makeEpoch()
+      if (!this.canSend) return null
+    }
+    return this.#newestEpoch()
+  }
+
+  /** Appends the next epoch, or takes the one of whoever was faster. */
+  async #makeEpoch(): Promise<void> {
+    await this.#refreshChains()
+    await this.#fetchEpochs()
+    // The record names these places and no later ones: what an ended device said before is then in the log.
+    const chains = this.#chains()
+    await this.#catchUp()
+    if (!this.canSend || !this.#needsEpoch()) return
     const { record, epoch } = await createEpoch({
       conversation: this.#idBytes,
-      previous: newest ?? null,
-      chains: this.#chains(),
+      previous: this.#newestEpoch(),
+      chains,
       log: this.#checked(),
       device: this.tools.keys.device,
       random: this.tools.random,
@@ -600,14 +877,19 @@ export class Conversation {
     try {
       await this.tools.ask({ type: 'epoch.append', conversation: this.id, epoch: epoch.epoch, record })
       this.#epochs = new Map([...this.#epochs, [epoch.epoch, epoch]])
-      return epoch
     } catch (error) {
       if (!(error instanceof Refused && error.code === 'epoch_conflict')) throw error
       await this.#fetchEpochs()
     }
-    const winner = this.#epochs.get(this.#epochs.size)
-    if (winner === undefined || winner === newest) throw new CheckFailed('epoch_missing')
-    return winner
+  }
+
+  #newestEpoch(): OpenedEpoch | null {
+    return this.#epochs.get(this.#epochs.size) ?? null
+  }
+
+  #needsEpoch(): boolean {
+    const newest = this.#newestEpoch()
+    return newest === null || newest.secret === null || this.#isWornOut(newest)
   }
 
   #isWornOut(epoch: OpenedEpoch): boolean {
@@ -621,8 +903,11 @@ export class Conversation {
 
   // Sending
 
-  async #seal(item: Outgoing, writer: WriterState): Promise<Sealed> {
+  async #seal(item: Outgoing, writer: WriterState): Promise<Sealed | null> {
+    await this.#friend.look()
+    if (!this.canSend) return null
     const epoch = await this.#epochForSending()
+    if (epoch === null) return null
     const { keys, random, vault } = this.tools
     const sealed = await sealEnvelope({
       epoch,
@@ -652,25 +937,53 @@ export class Conversation {
   async #acceptHead(side: Side, bytes: Bytes): Promise<void> {
     if (this.#phase !== 'ready') return
     const open = (): ReturnType<typeof openHead> =>
-      openHead(bytes, { conversation: this.#idBytes, chain: this.#chains()[side] })
+      openHead(bytes, {
+        conversation: this.#idBytes,
+        chain: this.#chains()[side],
+        side,
+        epochs: this.#epochs,
+      })
     let head: Awaited<ReturnType<typeof openHead>>
     try {
       head = await open()
     } catch (error) {
+      if (error instanceof DeviceEnded) throw new HeadInvalid()
       if (!(error instanceof UnknownDevice)) throw error
       await this.#refreshChains()
+      head = await open()
+    }
+    if (head.epoch > this.#epochs.size) {
+      await this.#fetchEpochs()
       head = await open()
     }
     if (head.n > endOf(this.#loaded()).n) await this.#catchUp()
     if (head.n > endOf(this.#loaded()).n) throw new CheckFailed('head_ahead')
     this.#claim(head)
+    this.#heads[side] = bytes
     if (side === this.side) {
       await this.#requireVault(head.vaultVersion)
-      this.#signedN = Math.max(this.#signedN, head.n)
+      this.#noteOwnHead(head.n, head.readN ?? 0)
     } else {
       this.#deliveredN = Math.max(this.#deliveredN, head.n)
+      this.#peerReadN = Math.max(this.#peerReadN, Math.min(head.readN ?? 0, head.n))
       if (head.n >= this.#loaded().start.n) this.#confirmed(head.n)
     }
+  }
+
+  /** Another browser of this person has checked and read so far; its head stands at the server now. */
+  #noteOwnHead(n: number, readN: number): void {
+    if (n < this.#signedN) return
+    this.#signedN = n
+    this.#signedReadN = readN
+    if (readN > this.#readN) {
+      this.#readN = Math.min(readN, endOf(this.#loaded()).n)
+      this.#keepPosition()
+    } else if (readN < this.#readN) this.#scheduleHead()
+  }
+
+  get #sharesRead(): boolean {
+    const { vault } = this.tools
+    return vault.isLoaded && vault.content.preferences.sharesRead
   }
 
   /** At most one a second: what arrived in between is confirmed with the last. */
@@ -687,17 +1000,25 @@ export class Conversation {
   async #sendHead(): Promise<void> {
     if (this.#phase !== 'ready' || this.#alarm !== null || !this.isOpen || !this.tools.isConnected()) return
     const log = this.#checked()
-    if (log.n <= this.#signedN) return
+    const readN = this.#sharesRead ? Math.min(this.#readN, log.n) : 0
+    if (log.n < this.#signedN || (log.n === this.#signedN && readN <= this.#signedReadN)) return
+    const epoch = this.#newestEpoch()
+    // Who started fresh cannot read the epoch, and says nothing until there is the next.
+    if (epoch?.secret == null) return
     this.#lastHeadAt = this.tools.clock.now()
-    const { keys, vault, ask } = this.tools
+    const { keys, vault, ask, random } = this.tools
     const head = await createHead({
       conversation: this.#idBytes,
       log,
       vaultVersion: vault.version,
       device: keys.device,
+      epoch,
+      readN,
+      random,
     })
     await ask({ type: 'head.set', conversation: this.id, head })
-    this.#signedN = Math.max(this.#signedN, log.n)
+    this.#heads[this.side] = head
+    this.#noteOwnHead(log.n, readN)
   }
 
   /** Up to here every row was genuine, or known to be the same on both sides. Only this is signed and remembered. */

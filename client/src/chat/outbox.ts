@@ -8,7 +8,7 @@ import { openLocal, sealLocal } from '../crypto/local_box'
 import { LocalBoxBroken } from '../crypto/errors'
 import type { Clock } from '../net/clock'
 import type { Database, OutboxRecord } from '../store/database'
-import { adoptOrphans, putOutgoing, removeOutgoing } from '../store/outbox'
+import { adoptOrphans, countWaiting, putOutgoing, removeOutgoing } from '../store/outbox'
 import { newUuid, type Random } from '../wire/bytes'
 import { decodeContent, encodeContent, type MessageContent } from '../wire/objects'
 
@@ -104,6 +104,11 @@ export class Outbox {
     const marked = { ...item, failure }
     await this.#put(marked)
     return marked
+  }
+
+  /** How many wait in a conversation, in all tabs of this browser and of those that are gone. */
+  countWaiting(conversation: string): Promise<number> {
+    return countWaiting(this.tools.database, conversation)
   }
 
   async remove(clientId: string): Promise<void> {

@@ -44,8 +44,8 @@ export interface SenderTools {
   readonly random: Random
   readonly outbox: Outbox
   readonly canSend: () => boolean
-  /** Makes the epoch first where there is none. */
-  readonly seal: (item: Outgoing, writer: WriterState) => Promise<Sealed>
+  /** Makes the epoch first where there is none. Null where it turned out that nothing may be sent now. */
+  readonly seal: (item: Outgoing, writer: WriterState) => Promise<Sealed | null>
   readonly onStored: (stored: StoredEnvelope) => Promise<void>
   readonly fetchEpochs: () => Promise<void>
   readonly catchUp: () => Promise<void>
@@ -79,6 +79,11 @@ export class Sender {
   /** In the order of writing. What is stored stays until its row has come into the log. */
   get items(): readonly SendingItem[] {
     return this.#items
+  }
+
+  /** Those that have not reached the server, and may still. */
+  get waiting(): readonly SendingItem[] {
+    return this.#items.filter(({ failure, storedN }) => failure === null && storedN === null)
   }
 
   get pause(): Pause | null {
@@ -132,8 +137,7 @@ export class Sender {
 
   async failAll(reason: string): Promise<void> {
     this.#inFlight = null
-    const waiting = this.#items.filter((item) => item.failure === null && item.storedN === null)
-    for (const item of waiting) await this.#fail(item, reason)
+    for (const item of this.waiting) await this.#fail(item, reason)
   }
 
   /** Something changed that sending may have waited for. */
@@ -155,7 +159,7 @@ export class Sender {
 
   #next(): SendingItem | undefined {
     if (this.#pause !== null || !this.tools.canSend()) return undefined
-    return this.#items.find((item) => item.failure === null && item.storedN === null)
+    return this.waiting[0]
   }
 
   async #send(item: SendingItem): Promise<void> {
@@ -172,7 +176,9 @@ export class Sender {
   /** Null when there is nothing to send: the server has it already, or it cannot be sent at all. */
   async #seal(item: SendingItem): Promise<InFlight | null> {
     if (item.mayBeStored && (await this.#isStored(item))) return null
-    const sealed = { ...(await this.tools.seal(item, this.#writer)), clientId: item.clientId }
+    const made = await this.tools.seal(item, this.#writer)
+    if (made === null) return null
+    const sealed = { ...made, clientId: item.clientId }
     if (sealed.envelope.length > MAX_ENVELOPE_BYTES) {
       await this.#fail(item, 'This message is too long to send.')
       return null

@@ -9,10 +9,14 @@ import {
   Refused,
   type SocketLike,
 } from '../net/socket'
+import { KeysRenewed } from '../crypto/errors'
+import { withPreferences } from '../crypto/vault'
+import { loadAccount } from '../store/account_store'
 import type { AccountRecord, Database } from '../store/database'
-import type { Random } from '../wire/bytes'
+import { keepSeenBrowser, loadSeenBrowsers } from '../store/seen_browsers'
+import { type Random, toHex } from '../wire/bytes'
 import type { Row, Summary } from '../wire/frames'
-import { type AlarmCode, alarmCodeOf } from './alarms'
+import { type AlarmCode, alarmCodeOf, OwnKeysRefused } from './alarms'
 import { Conversation } from './conversation'
 import { Drafts } from './drafts'
 import { type Locks, Outbox, type Outgoing } from './outbox'
@@ -43,8 +47,18 @@ export type Trouble =
   | { readonly kind: 'signed_out' }
   /** The browser has lost its keys, or they are no longer on the key chain. */
   | { readonly kind: 'keys_missing' }
+  /** The vault key was replaced: the password is needed once, or only a new page where this browser has the new one. */
+  | { readonly kind: 'keys_renewed'; readonly inThisBrowser: boolean }
   | { readonly kind: 'alarm'; readonly code: AlarmCode }
   | { readonly kind: 'bug' }
+
+/** A browser that signed in to the account after this one. */
+export interface SignIn {
+  /** In hexadecimal. */
+  readonly device: string
+  /** Milliseconds since 1970, by the clock of that browser. */
+  readonly at: number
+}
 
 export interface Arrival {
   readonly conversation: Conversation
@@ -66,10 +80,11 @@ export class ChatSession {
   #listed = false
   #trouble: Trouble | null = null
   #notified = false
+  #seenBrowsers: ReadonlySet<string> | null = null
 
   constructor(private readonly tools: SessionTools) {
     const { account, database, api, clock, random, locks } = tools
-    const { vaultKey, localKey, name } = account.browser
+    const { localKey } = account.browser
     const onProblem = (error: unknown): void => {
       this.#problem(error)
     }
@@ -85,13 +100,34 @@ export class ChatSession {
         this.#push(frame)
       },
     })
-    this.#vault = new VaultKeeper({ api, clock, random, vaultKey, name, onProblem })
+    this.#vault = new VaultKeeper({ api, clock, random, keys: account.browser, onProblem })
     const { ask } = this.connection
-    this.#own = new OwnChain({ ask, keys: account.browser, vault: this.#vault, database })
+    this.#own = new OwnChain({
+      ask,
+      clock,
+      keys: account.browser,
+      vault: this.#vault,
+      database,
+      onGrown: () => {
+        this.#changed()
+      },
+    })
     this.#outbox = new Outbox({ database, localKey, locks, clock, random })
     this.drafts = new Drafts({ database, localKey, clock, random })
   }
 
+  /** Newer browsers of this person that were not told of yet, or whose notice was not seen to. */
+  get signIns(): readonly SignIn[] {
+    const seen = this.#seenBrowsers
+    if (seen === null) return []
+    return this.#own.newerBrowsers
+      .map(({ id, addedAt }) => ({ device: toHex(id), at: addedAt }))
+      .filter(({ device }) => !seen.has(device))
+  }
+  /** Whether friends are shown what was read here, and the other way round. */
+  get sharesRead(): boolean {
+    return !this.#vault.isLoaded || this.#vault.content.preferences.sharesRead
+  }
   get ownName(): string {
     return this.tools.account.username
   }
@@ -120,6 +156,17 @@ export class ChatSession {
     return [...this.#conversations.values()].sort((a, b) => b.summary.activeAt - a.summary.activeAt)
   }
 
+  async dismissSignIn(device: string): Promise<void> {
+    this.#seenBrowsers = new Set([...(this.#seenBrowsers ?? []), device])
+    this.#changed()
+    await keepSeenBrowser(this.tools.database, device)
+  }
+
+  setSharesRead(sharesRead: boolean): void {
+    this.#vault.change((content) => withPreferences(content, { ...content.preferences, sharesRead }))
+    this.#changed()
+  }
+
   onChange(listener: () => void): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
@@ -135,6 +182,7 @@ export class ChatSession {
     this.#selected = selected
     try {
       await this.drafts.load()
+      this.#seenBrowsers = await loadSeenBrowsers(this.tools.database)
       this.connection.start()
       await this.#outbox.open(
         (items) => {
@@ -179,15 +227,29 @@ export class ChatSession {
 
   #problem(error: unknown): void {
     if (error instanceof ConnectionLost || error instanceof ApiUnreachable) return
+    if (error instanceof KeysRenewed) {
+      void this.#keysRenewed()
+      return
+    }
     this.#trouble = this.#troubleOf(error)
     if (this.#trouble.kind === 'bug') console.error(error)
     if (this.#trouble.kind !== 'alarm' && this.#trouble.kind !== 'bug') this.stop()
     this.#changed()
   }
 
+  async #keysRenewed(): Promise<void> {
+    const { account, database } = this.tools
+    const now = await loadAccount(database).catch(() => undefined)
+    const inThisBrowser = (now?.browser.vaultGeneration ?? 0) > account.browser.vaultGeneration
+    this.#trouble = { kind: 'keys_renewed', inThisBrowser }
+    this.stop()
+    this.#changed()
+  }
+
   #troubleOf(error: unknown): Trouble {
     const code = alarmCodeOf(error)
     if (code !== null) return { kind: 'alarm', code }
+    if (error instanceof OwnKeysRefused) return { kind: 'alarm', code: error.code }
     if (error instanceof DeviceMissing) return { kind: 'keys_missing' }
     // The database was closed under this tab: another one signed out, or the browser cleared its storage.
     if (error instanceof DOMException && error.name === 'InvalidStateError') return { kind: 'keys_missing' }
@@ -246,13 +308,23 @@ export class ChatSession {
 
   #keysChanged(id: string | null): void {
     if (id !== null) this.#conversations.get(id)?.onKeysChanged()
-    else {
-      const [any] = this.#conversations.keys()
-      if (any === undefined) return
-      this.#own.refresh(any).catch((error: unknown) => {
-        this.#problem(error)
+    else
+      this.#refreshOwn().catch((error: unknown) => {
+        if (error instanceof Refused) this.#connectLater()
+        else this.#problem(error)
       })
-    }
+  }
+
+  /** One's own chain may be asked for in any conversation. */
+  async #refreshOwn(): Promise<void> {
+    const [any] = this.#conversations.keys()
+    if (any !== undefined) await this.#own.refresh(any)
+  }
+
+  #connectLater(): void {
+    this.tools.clock.after(TRY_AGAIN_MS, () => {
+      if (this.connection.state.kind === 'open') void this.#connected()
+    })
   }
 
   /** A new connection: the vault, the list, and then whatever was missed in each conversation. */
@@ -263,14 +335,12 @@ export class ChatSession {
       this.#listed = true
       this.#changed()
       this.#route()
+      await this.#refreshOwn()
       await this.selected?.open()
       for (const conversation of this.conversations.slice(0, OPEN_AHEAD)) await conversation.open()
     } catch (error) {
-      if (error instanceof ApiUnreachable || error instanceof Refused) {
-        this.tools.clock.after(TRY_AGAIN_MS, () => {
-          if (this.connection.state.kind === 'open') void this.#connected()
-        })
-      } else this.#problem(error)
+      if (error instanceof ApiUnreachable || error instanceof Refused) this.#connectLater()
+      else this.#problem(error)
     }
   }
 

@@ -20,6 +20,8 @@ import type { AlarmCode } from './alarms'
 export type Shown =
   | { readonly kind: 'text'; readonly text: string; readonly sentAt: number }
   | { readonly kind: 'alarm'; readonly code: AlarmCode }
+  /** Genuine, but sealed to keys that its reader lost by starting fresh. */
+  | { readonly kind: 'lost' }
   /** The same message once more, under another number: shown where it came first. */
   | { readonly kind: 'repeat' }
 

@@ -4,31 +4,40 @@
  * A changed pin is written at once; positions are written at most every five minutes and when the page is left,
  * because each write is a new version that every other browser has to fetch.
  */
+import { KeysRenewed, VaultAltered } from '../crypto/errors'
+import { verifyKeyChain } from '../crypto/key_chain'
 import { mergeVaults, openVault, type OpenVault, positionOf, sealVault, withPosition } from '../crypto/vault'
 import { type Api, ApiRefused, ApiUnreachable } from '../net/api'
 import type { Clock } from '../net/clock'
-import { decodeVault, encodeVault } from '../wire/api'
-import { type Random, uuidFromBytes } from '../wire/bytes'
+import type { StoredKeys } from '../store/database'
+import { decodeKeys, decodeVault, encodeVault } from '../wire/api'
+import { equal, type Random, uuidFromBytes } from '../wire/bytes'
 import type { ReadPosition, VaultContent } from '../wire/objects'
+import { OwnKeysRefused } from './alarms'
 
 const POSITIONS_EVERY_MS = 5 * 60_000
 const RETRY_MS = 30_000
 const ATTEMPTS = 5
 
+interface Change {
+  readonly apply: (content: VaultContent) => VaultContent
+  readonly onSaved: () => Promise<void>
+}
+
 export interface VaultTools {
   readonly api: Api
   readonly clock: Clock
   readonly random: Random
-  readonly vaultKey: CryptoKey
-  /** Folded. */
-  readonly name: string
+  readonly keys: StoredKeys
   /** A check of the vault failed, or the server no longer knows the session. */
   readonly onProblem: (error: unknown) => void
 }
 
 export class VaultKeeper {
   #stored: OpenVault | null = null
-  #changes: ((content: VaultContent) => VaultContent)[] = []
+  /** What `content` gives, until something changes. */
+  #content: VaultContent | null = null
+  #changes: readonly Change[] = []
   readonly #positions = new Map<string, ReadPosition>()
   #cancel: () => void = () => undefined
   #dueAt = Infinity
@@ -38,7 +47,8 @@ export class VaultKeeper {
 
   /** What is stored, with what is not written yet. Throws until `load` has succeeded. */
   get content(): VaultContent {
-    return this.#withChanges(this.#known().content)
+    this.#content ??= this.#withChanges(this.#known().content)
+    return this.#content
   }
 
   /** The newest version that this browser has seen. */
@@ -50,20 +60,24 @@ export class VaultKeeper {
     return this.#stored !== null
   }
 
-  /** Fetches what is stored now. Throws `VaultAltered`, `VaultRolledBack`, and what the API throws. */
+  /** Fetches what is stored now. Throws `VaultAltered`, `VaultRolledBack`, `KeysRenewed`, and what the API throws. */
   load(): Promise<void> {
-    return this.#serially(() => this.#fetch())
+    return this.#serially(() => this.#fetch()).then(() => {
+      if (this.#changes.length > 0) this.#schedule(0)
+    })
   }
 
-  /** For pins and the chain position: written at once. */
-  change(change: (content: VaultContent) => VaultContent): void {
-    this.#changes.push(change)
+  /** For pins, preferences and the chain position: written at once. `onSaved` is called when the server has it. */
+  change(apply: Change['apply'], onSaved: Change['onSaved'] = () => Promise.resolve()): void {
+    this.#changes = [...this.#changes, { apply, onSaved }]
+    this.#content = null
     this.#schedule(0)
   }
 
   /** For positions in logs: written now and then. */
   notePosition(position: ReadPosition): void {
     this.#positions.set(uuidFromBytes(position.conversation), position)
+    this.#content = null
     this.#schedule(POSITIONS_EVERY_MS)
   }
 
@@ -74,7 +88,7 @@ export class VaultKeeper {
     return this.#serially(async () => {
       if (this.#stored !== null && (this.#changes.length > 0 || this.#positions.size > 0)) await this.#write()
     }).catch((error: unknown) => {
-      if (error instanceof ApiUnreachable) this.#schedule(RETRY_MS)
+      if (error instanceof ApiUnreachable || isConflict(error)) this.#schedule(RETRY_MS)
       else this.tools.onProblem(error)
     })
   }
@@ -88,9 +102,25 @@ export class VaultKeeper {
   }
 
   async #fetch(): Promise<void> {
-    const { api, vaultKey, name } = this.tools
+    const { api, keys } = this.tools
+    const { vaultKey, name } = keys
     const vault = decodeVault(await api.request('GET', '/api/vault/'))
-    this.#stored = await openVault({ vaultKey, name, vault, atLeast: this.#stored?.version ?? 1 })
+    try {
+      this.#keep(await openVault({ vaultKey, name, vault, atLeast: this.#stored?.version ?? 1 }))
+    } catch (error) {
+      if (error instanceof VaultAltered) await this.#requirePresentKeys()
+      throw error
+    }
+  }
+
+  /** Whether another browser replaced the vault key: the person's own identity signed that, if so. */
+  async #requirePresentKeys(): Promise<void> {
+    const { api, keys } = this.tools
+    const { origin, name, vaultGeneration } = keys
+    const stored = decodeKeys(await api.request('GET', '/api/keys/'))
+    const chain = await verifyKeyChain(stored.chain, { origin, name })
+    if (!equal(chain.identityPublic, keys.identityPublic)) throw new OwnKeysRefused('own_identity_changed')
+    if (chain.vaultGeneration > vaultGeneration) throw new KeysRenewed()
   }
 
   /** Another browser may be first: then its content and this one's are merged, and a contradiction is an alarm. */
@@ -100,8 +130,9 @@ export class VaultKeeper {
     let mine = this.#withChanges(base.content)
     for (let attempt = 1; ; attempt += 1) {
       try {
-        this.#stored = await this.#put({ version: base.version + 1, content: mine })
+        this.#keep(await this.#put({ version: base.version + 1, content: mine }))
         this.#forget(written)
+        await Promise.all(written.changes.map(({ onSaved }) => onSaved()))
         return
       } catch (error) {
         if (!isConflict(error) || attempt === ATTEMPTS) throw error
@@ -113,23 +144,30 @@ export class VaultKeeper {
     }
   }
 
+  #keep(stored: OpenVault): void {
+    this.#stored = stored
+    this.#content = null
+  }
+
   async #put(vault: OpenVault): Promise<OpenVault> {
-    const { api, random, vaultKey, name } = this.tools
+    const { api, random, keys } = this.tools
+    const { vaultKey, name } = keys
     const sealed = await sealVault({ vaultKey, name, ...vault, random })
     await api.request('PUT', '/api/vault/', encodeVault(sealed))
     return vault
   }
 
   #withChanges(content: VaultContent): VaultContent {
-    const changed = this.#changes.reduce((current, change) => change(current), content)
+    const changed = this.#changes.reduce((current, { apply }) => apply(current), content)
     return [...this.#positions.values()].reduce(forward, changed)
   }
 
   #forget(written: {
-    readonly changes: readonly unknown[]
+    readonly changes: readonly Change[]
     readonly positions: ReadonlyMap<string, ReadPosition>
   }): void {
     this.#changes = this.#changes.slice(written.changes.length)
+    this.#content = null
     for (const [conversation, position] of written.positions)
       if (this.#positions.get(conversation) === position) this.#positions.delete(conversation)
   }

@@ -9,20 +9,23 @@ import { ed25519 } from './ed25519'
 import { DoorClosed, NoAccountKey, VaultAltered } from './errors'
 import { publicOfSeed } from './hpke'
 import {
-  devicePublicOf,
+  deviceOf,
   extendKeyChain,
   positionOfChain,
   signChainEntry,
   type VerifiedChain,
+  newestAccountKey,
   verifyKeyChain,
+  verifyOwnKeyChain,
 } from './key_chain'
-import { createLocalKey } from './local_box'
+import { deriveLocalKey } from './local_box'
 import { passwordDoor } from './password'
 import { recoveryDoor, recoveryHash } from './recovery_code'
-import { type OpenVault, openVault, sealVault, withChainPosition } from './vault'
+import { EMPTY_VAULT, type OpenVault, openVault, sealVault, withChainPosition } from './vault'
 
 const SEED_BYTES = 32
 const FIRST_GENERATION = 1
+const ACCOUNT_KEY_MS = 90 * 24 * 3600 * 1000
 const FIRST_VERSION = 1
 
 /** Whose keys: the server's origin and the folded name. */
@@ -36,6 +39,8 @@ export interface BrowserKeys extends AccountName {
   readonly identityPublic: Bytes
   readonly device: Device
   readonly vaultKey: CryptoKey
+  /** Of the vault key; when the key chain names a newer one, this browser needs the password again. */
+  readonly vaultGeneration: number
   /** For drafts and messages that wait, in this browser only. */
   readonly localKey: CryptoKey
 }
@@ -81,8 +86,7 @@ export async function createAccount(
     accountKeys: [{ generation: FIRST_GENERATION, seed: secrets.accountSeed }],
     doors: doorKeys.map(publicDoor),
     chain: positionOfChain(chain),
-    pins: [],
-    positions: [],
+    ...EMPTY_VAULT,
   }
   const vault = { version: FIRST_VERSION, content }
   const unlocked = { origin, name, chain, vault, ...secrets }
@@ -107,31 +111,35 @@ async function makeGenesis(
     generation: FIRST_GENERATION,
     accountPublic: await publicOfSeed(secrets.accountSeed),
   } as const
-  return signChainEntry({ previous: null, payload, identitySeed: secrets.identitySeed, at: account.now })
+  const key = { kind: 'seed', seed: secrets.identitySeed } as const
+  return signChainEntry({ previous: null, payload, key, at: account.now })
 }
 
 function deviceEntry(chain: VerifiedChain, identitySeed: Bytes, device: Device, now: number): Promise<Bytes> {
   const payload = { kind: 'device_add', devicePublic: device.publicKey } as const
-  return signChainEntry({ previous: positionOfChain(chain), payload, identitySeed, at: now })
+  const key = { kind: 'seed', seed: identitySeed } as const
+  return signChainEntry({ previous: positionOfChain(chain), payload, key, at: now })
 }
 
-function publicDoor({ kind, publicKey }: DoorPublic): DoorPublic {
+export function publicDoor({ kind, publicKey }: DoorPublic): DoorPublic {
   return { kind, publicKey }
 }
 
-async function browserKeys(unlocked: Unlocked, device: Device): Promise<BrowserKeys> {
+/** What the browser with this device keeps. */
+export async function browserKeys(unlocked: Unlocked, device: Device): Promise<BrowserKeys> {
   return {
     origin: unlocked.origin,
     name: unlocked.name,
     identityPublic: unlocked.chain.identityPublic,
     device,
     vaultKey: await importAesKey(unlocked.vaultKey),
-    localKey: await createLocalKey(),
+    vaultGeneration: unlocked.chain.vaultGeneration,
+    localKey: await deriveLocalKey(unlocked.identitySeed, device.id),
   }
 }
 
 /** The vault as it stands in `unlocked`, for the server. */
-async function sealed(unlocked: Unlocked, random: Random): Promise<SealedVault> {
+export async function sealed(unlocked: Unlocked, random: Random): Promise<SealedVault> {
   const { name, vault } = unlocked
   return sealVault({ vaultKey: await importAesKey(unlocked.vaultKey), name, random, ...vault })
 }
@@ -156,7 +164,7 @@ export async function unlockAccount(
   const ownPublic = await (await ed25519()).publicOf(identitySeed)
   if (!equal(ownPublic, identityPublic) || !hasDoor(vault.content, stored.doorKey)) throw new VaultAltered()
   const pinned = { identityPublic, ...vault.content.chain }
-  const chain = await verifyKeyChain(stored.chain, { origin, name, pinned })
+  const chain = await verifyOwnKeyChain(stored.chain, { origin, name, pinned })
   await requireAccountKeys(vault.content, chain)
   return { origin, name, chain, identitySeed, vaultKey, vault }
 }
@@ -165,39 +173,92 @@ function hasDoor(content: VaultContent, door: DoorPublic): boolean {
   return content.doors.some((one) => one.kind === door.kind && equal(one.publicKey, door.publicKey))
 }
 
-/** Throws `NoAccountKey` unless the vault holds the private half of every account key on the chain. */
+/** Throws `NoAccountKey` unless the vault holds the private half of every account key of the present identity. */
 async function requireAccountKeys(content: VaultContent, chain: VerifiedChain): Promise<void> {
-  for (const [generation, publicKey] of chain.accountKeys) {
+  const since = chain.identities.at(-1)?.seq ?? 1
+  for (const { generation, publicKey, seq } of chain.accountKeys.values()) {
+    if (seq < since) continue
     const key = content.accountKeys.find((one) => one.generation === generation)
     if (key === undefined || !equal(await publicOfSeed(key.seed), publicKey)) throw new NoAccountKey()
   }
 }
 
-export interface AddedDevice {
-  /** For the server to append. */
+interface OneMoreDevice {
   readonly entry: Bytes
   readonly browser: BrowserKeys
   readonly unlocked: Unlocked
 }
 
-/** A key for this browser, and the entry that puts it on the person's chain. */
+export interface AddedDevice {
+  /** For the server to append, together. */
+  readonly entries: readonly Bytes[]
+  /** The next one, if the account key is new. */
+  readonly vault: SealedVault | null
+  readonly browser: BrowserKeys
+  readonly unlocked: Unlocked
+}
+
+/** A key for this browser, and what puts it on the person's chain; an account key that grew old is renewed with it. */
 export async function addDevice(
   unlocked: Unlocked,
   options: { readonly now: number; readonly random: Random },
 ): Promise<AddedDevice> {
+  const { entry, ...added } = await oneMoreDevice(unlocked, options)
+  const rotated = await rotateWhenOld(added.unlocked, options)
+  if (rotated === null) return { ...added, entries: [entry], vault: null }
+  return { ...rotated, entries: [entry, ...rotated.entries], browser: added.browser }
+}
+
+/** The next account key where the newest has grown old, with the vault that holds it; null where it has not. */
+export async function rotateWhenOld(
+  unlocked: Unlocked,
+  options: { readonly now: number; readonly random: Random },
+): Promise<(Omit<AddedDevice, 'browser' | 'vault'> & { readonly vault: SealedVault }) | null> {
+  if (options.now - newestAccountKey(unlocked.chain).at <= ACCOUNT_KEY_MS) return null
+  const { vaultGeneration } = unlocked.chain
+  const rotated = await rotateAccountKey(unlocked, { ...options, vaultGeneration })
+  const vault = await sealed(rotated.unlocked, options.random)
+  return { entries: [rotated.entry], vault, unlocked: rotated.unlocked }
+}
+
+async function oneMoreDevice(
+  unlocked: Unlocked,
+  options: { readonly now: number; readonly random: Random },
+): Promise<OneMoreDevice> {
   const device = await createDevice(options.random)
   const entry = await deviceEntry(unlocked.chain, unlocked.identitySeed, device, options.now)
   const chain = await extendKeyChain(unlocked.chain, [entry])
   return { entry, browser: await browserKeys(unlocked, device), unlocked: { ...unlocked, chain } }
 }
 
-/** The keys of a browser that signed out and in again: its device is on the chain already. Throws `UnknownDevice`. */
-export async function keysForDevice(
+/** The next account key, on the chain and in the next vault. */
+export async function rotateAccountKey(
   unlocked: Unlocked,
-  kept: { readonly device: Device; readonly localKey: CryptoKey },
-): Promise<BrowserKeys> {
-  devicePublicOf(unlocked.chain, kept.device.id)
-  return { ...(await browserKeys(unlocked, kept.device)), localKey: kept.localKey }
+  options: { readonly now: number; readonly random: Random; readonly vaultGeneration: number },
+): Promise<{ readonly entry: Bytes; readonly unlocked: Unlocked }> {
+  const seed = options.random(SEED_BYTES)
+  const generation = newestAccountKey(unlocked.chain).generation + 1
+  const { vaultGeneration } = options
+  const payload = {
+    kind: 'ak_rotate',
+    generation,
+    accountPublic: await publicOfSeed(seed),
+    vaultGeneration,
+  } as const
+  const key = { kind: 'seed', seed: unlocked.identitySeed } as const
+  const previous = positionOfChain(unlocked.chain)
+  const entry = await signChainEntry({ previous, payload, key, at: options.now })
+  const chain = await extendKeyChain(unlocked.chain, [entry])
+  const { version, content } = unlocked.vault
+  const accountKeys = [...content.accountKeys, { generation, seed }]
+  const next = { ...withChainPosition(content, positionOfChain(chain)), accountKeys }
+  return { entry, unlocked: { ...unlocked, chain, vault: { version: version + 1, content: next } } }
+}
+
+/** The keys of a browser whose device stands on the chain already. Throws `UnknownDevice`. */
+export async function keysForDevice(unlocked: Unlocked, device: Device): Promise<BrowserKeys> {
+  deviceOf(unlocked.chain, device.id)
+  return browserKeys(unlocked, device)
 }
 
 /** The account with the next vault, in which these doors stand instead of those of their kind. */
@@ -242,7 +303,7 @@ export async function replaceRecoveryCode(
   return { ...replaced, recoveryHash: await recoveryHash(options.newCode) }
 }
 
-export interface FinishedRecovery extends AddedDevice {
+export interface FinishedRecovery extends OneMoreDevice {
   readonly doors: readonly Door[]
   readonly recoveryHash: Bytes
   readonly vault: SealedVault
@@ -259,7 +320,7 @@ export async function finishRecovery(
   },
 ): Promise<FinishedRecovery> {
   const keys = [await passwordDoor(options.newStretched), await recoveryDoor(options.newCode)]
-  const added = await addDevice(unlocked, options)
+  const added = await oneMoreDevice(unlocked, options)
   const replaced = withDoors(added.unlocked, keys)
   return {
     entry: added.entry,

@@ -19,6 +19,7 @@ import type { OpenedEpoch } from './epoch'
 import {
   AlteredMessage,
   CommitmentMismatch,
+  HistoryLost,
   LogMismatch,
   PaddingInvalid,
   UnknownContent,
@@ -27,7 +28,8 @@ import {
   WrongConversation,
   WrongEpoch,
 } from './errors'
-import { type Chains, checkChainPosition, devicePublicOf, otherSide, positionOfChain } from './key_chain'
+import { requireMaySay } from './ended'
+import { type Chains, checkChainPosition, deviceOf, otherSide, positionOfChain } from './key_chain'
 import { kdf, mac } from './labels'
 import { checkLogHash, envelopeHash, type LogPosition } from './log'
 import type { WriterState } from './writer_chain'
@@ -127,9 +129,14 @@ function messageKey(epoch: OpenedEpoch, device: Bytes): Promise<CryptoKey> {
   const known = messageKeys.get(epoch) ?? new Map<string, Promise<CryptoKey>>()
   messageKeys.set(epoch, known)
   const id = toHex(device)
-  const key = known.get(id) ?? kdf(epoch.secret, 'message', concat(epoch.hash, device)).then(importAesKey)
+  const key = known.get(id) ?? deriveMessageKey(epoch, device)
   known.set(id, key)
   return key
+}
+
+async function deriveMessageKey({ secret, hash }: OpenedEpoch, device: Bytes): Promise<CryptoKey> {
+  if (secret === null) throw new HistoryLost()
+  return importAesKey(await kdf(secret, 'message', concat(hash, device)))
 }
 
 function pad(frankingKey: Bytes, content: Bytes): Bytes {
@@ -174,8 +181,9 @@ export interface OpenedEnvelope {
 /**
  * Checks everything about one envelope but its place in the log and in its writer's thread, and opens it.
  *
- * Throws `AlteredMessage`, `WrongConversation`, `WrongClientId`, `UnknownDevice`, `UnknownEpoch`, `WrongEpoch`,
- * `ChainBehind`, `ChainForked`, `LogMismatch`, `PaddingInvalid`, `CommitmentMismatch` or `UnknownContent`. After
+ * Throws `AlteredMessage`, `WrongConversation`, `WrongClientId`, `UnknownDevice`, `DeviceEnded`, `UnknownEpoch`,
+ * `WrongEpoch`, `ChainBehind`, `ChainForked`, `LogMismatch`, `PaddingInvalid`, `CommitmentMismatch` or
+ * `UnknownContent`, and `HistoryLost` for a genuine one that this account cannot read any more. After
  * `UnknownDevice` and `ChainBehind` a newer key chain can change the answer, after `UnknownEpoch` the next epochs.
  */
 export async function openEnvelope(bytes: Bytes, context: EnvelopeContext): Promise<OpenedEnvelope> {
@@ -202,10 +210,15 @@ function decode(envelope: Bytes): Envelope {
   }
 }
 
-function requireSender(envelope: Envelope, { chains, side }: EnvelopeContext): Promise<void> {
-  const { signed: message, signature } = envelope
-  const publicKey = devicePublicOf(chains[side], envelope.header.device)
-  return requireSignature({ publicKey, what: 'envelope', message, signature }, () => new AlteredMessage())
+async function requireSender(
+  envelope: Envelope,
+  { chains, side, n, epochs }: EnvelopeContext,
+): Promise<void> {
+  const { header, signed: message, signature } = envelope
+  const device = deviceOf(chains[side], header.device)
+  const { publicKey } = device
+  await requireSignature({ publicKey, what: 'envelope', message, signature }, () => new AlteredMessage())
+  requireMaySay(device, { side, n: n ?? 0, epoch: header.epoch }, epochs)
 }
 
 function epochOf(header: EnvelopeHeader, { epochs }: EnvelopeContext): OpenedEpoch {

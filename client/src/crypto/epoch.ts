@@ -15,11 +15,14 @@ import { requireSignature, sign } from './ed25519'
 import { EpochInvalid, NoAccountKey, UnknownDevice, WrongConversation } from './errors'
 import { open, seal } from './hpke'
 import {
+  accountKeyAt,
   type Chains,
   checkChainPosition,
-  devicePublicOf,
+  deviceOf,
   hasDevice,
+  identityAt,
   newestAccountKey,
+  stoodAt,
   type VerifiedChain,
 } from './key_chain'
 import { hash } from './labels'
@@ -42,7 +45,8 @@ export interface OpenedEpoch {
   readonly logHash: Bytes
   /** The author's. */
   readonly device: Bytes
-  readonly secret: Bytes
+  /** Null where it was sealed to an account key that one lost by starting fresh. */
+  readonly secret: Bytes | null
 }
 
 export interface NewEpoch {
@@ -153,28 +157,36 @@ function requireLink(record: EpochRecord, previous: OpenedEpoch | null): void {
 }
 
 async function requireAuthor(record: EpochRecord, chains: Chains): Promise<void> {
-  const author = chains.find((chain) => hasDevice(chain, record.device))
-  if (author === undefined) throw new UnknownDevice()
+  const sides = SIDES.filter((side) => hasDevice(chains[side], record.device))
+  // Whoever adds the other's device to their own chain changes nothing for the other.
+  const side = sides.find((one) => stoodAt(deviceOf(chains[one], record.device), record.members[one].seq))
+  if (side === undefined) throw sides.length === 0 ? new UnknownDevice() : new EpochInvalid()
+  const { publicKey } = deviceOf(chains[side], record.device)
   const { signed: message, signature } = record
-  const publicKey = devicePublicOf(author, record.device)
   await requireSignature({ publicKey, what: 'epoch', message, signature }, () => new EpochInvalid())
 }
 
 function requireMember(record: EpochRecord, side: Side, context: EpochContext): void {
   const member = record.members[side]
   const chain = context.chains[side]
-  if (!equal(member.fingerprint, chain.fingerprint)) throw new EpochInvalid()
+  if (!equal(member.fingerprint, identityAt(chain, member.seq).fingerprint)) throw new EpochInvalid()
   checkChainPosition(chain, member)
-  if (!chain.accountKeys.has(member.generation)) throw new EpochInvalid()
+  if (accountKeyAt(chain, member.seq).generation !== member.generation) throw new EpochInvalid()
   const before = context.previous?.members[side]
   if (before === undefined) return
   if (member.generation < before.generation || member.seq < before.seq) throw new EpochInvalid()
 }
 
-async function openSecret(record: EpochRecord, { side, accountKeys }: EpochContext): Promise<Bytes> {
-  const { generation } = record.members[side]
+async function openSecret(
+  record: EpochRecord,
+  { side, accountKeys, chains }: EpochContext,
+): Promise<Bytes | null> {
+  const { generation, seq } = record.members[side]
   const key = accountKeys.find((one) => one.generation === generation)
-  if (key === undefined) throw new NoAccountKey()
+  if (key === undefined) {
+    if (identityAt(chains[side], seq) !== chains[side].identities.at(-1)) return null
+    throw new NoAccountKey()
+  }
   const invalid = (): EpochInvalid => new EpochInvalid()
   const opening = {
     seed: key.seed,
@@ -186,7 +198,13 @@ async function openSecret(record: EpochRecord, { side, accountKeys }: EpochConte
   return secret
 }
 
-/** Whether a chain shows a newer account key, so that the next message needs a new epoch. */
+/** Whether a chain shows a newer account key or a revocation, so that the next message needs a new epoch. */
 export function epochIsStale(epoch: OpenedEpoch, chains: Chains): boolean {
-  return SIDES.some((side) => newestAccountKey(chains[side]).generation > epoch.members[side].generation)
+  return SIDES.some((side) => {
+    const { seq, generation } = epoch.members[side]
+    if (newestAccountKey(chains[side]).generation > generation) return true
+    return [...chains[side].devices.values()].some(
+      ({ ended }) => ended !== null && ended.by !== 'retire' && ended.seq > seq,
+    )
+  })
 }

@@ -4,6 +4,8 @@ export type CryptoRefusalCode =
   | 'altered_message'
   | 'unknown_content'
   | 'unknown_device'
+  | 'device_ended'
+  | 'history_lost'
   | 'unknown_epoch'
   | 'commitment_mismatch'
   | 'wrong_conversation'
@@ -24,6 +26,7 @@ export type CryptoRefusalCode =
   | 'door_closed'
   | 'vault_altered'
   | 'vault_rolled_back'
+  | 'keys_renewed'
   | 'recovery_code_malformed'
   | 'stretch_failed'
   | 'local_box_broken'
@@ -45,6 +48,16 @@ export class UnknownContent extends CryptoRefusal {
 /** Signed by a device that is not on the key chain as known here. Fetch the chain again before believing it. */
 export class UnknownDevice extends CryptoRefusal {
   readonly code = 'unknown_device'
+}
+
+/** Signed by a device that was signed out before (docs/protocol.md, section 6). */
+export class DeviceEnded extends CryptoRefusal {
+  readonly code = 'device_ended'
+}
+
+/** Genuine, and sealed to an account key that was lost when its person started fresh. */
+export class HistoryLost extends CryptoRefusal {
+  readonly code = 'history_lost'
 }
 
 /** An epoch that is not known here yet. Fetch the epochs. */
@@ -140,6 +153,11 @@ export class VaultAltered extends CryptoRefusal {
 /** An older vault than one that was seen. */
 export class VaultRolledBack extends CryptoRefusal {
   readonly code = 'vault_rolled_back'
+}
+
+/** Another browser of this person replaced the vault key: the password opens the door to the new one. */
+export class KeysRenewed extends CryptoRefusal {
+  readonly code = 'keys_renewed'
 }
 
 export class RecoveryCodeMalformed extends CryptoRefusal {

@@ -1,10 +1,11 @@
 /** What two people compare to know that nobody stands between them. */
-import { type Bytes, concat, toBase64url } from '../wire/bytes'
+import { type Bytes, concat, fromBase64url, MalformedData, toBase64url } from '../wire/bytes'
 import { encodeCbor } from '../wire/cbor'
 import { hash, label } from './labels'
 
 const ROUNDS = 5200
 const GROUPS = 6
+const FINGERPRINT_BYTES = 32
 const GROUP_BYTES = 5
 const DIGITS = 5
 
@@ -16,6 +17,31 @@ export function identityFingerprint(origin: string, name: string, identityPublic
 /** For links and QR codes. */
 export function fingerprintText(fingerprint: Bytes): string {
   return toBase64url(fingerprint)
+}
+
+/** What a link or a code holds, or null for anything else. */
+export function parseFingerprint(text: string): Bytes | null {
+  try {
+    const fingerprint = fromBase64url(text)
+    return fingerprint.length === FINGERPRINT_BYTES ? fingerprint : null
+  } catch (error) {
+    if (error instanceof MalformedData) return null
+    throw error
+  }
+}
+
+const QR_PREFIX = 'securechat:1:'
+
+/** What the QR code of a safety number says (docs/protocol.md, section 10). */
+export function qrText(shown: { readonly own: Bytes; readonly peer: Bytes }): string {
+  return `${QR_PREFIX}${fingerprintText(shown.own)}:${fingerprintText(shown.peer)}`
+}
+
+/** Whoever showed the code, and whom they showed it to; null for another code. */
+export function readQrText(text: string): { readonly shower: Bytes; readonly other: Bytes } | null {
+  if (!text.startsWith(QR_PREFIX)) return null
+  const [shower, other, ...rest] = text.slice(QR_PREFIX.length).split(':').map(parseFingerprint)
+  return shower == null || other == null || rest.length > 0 ? null : { shower, other }
 }
 
 /**

@@ -26,6 +26,7 @@ export type Label =
   | 'envelope'
   | 'log'
   | 'head'
+  | 'head/read'
 
 /** `L(what)` of the protocol. */
 export function label(what: Label): Bytes {

@@ -1,11 +1,16 @@
 /** What this browser keeps for itself (drafts, messages that wait) is unreadable without a key that cannot leave it. */
 import { type Bytes, concat, type Random, utf8 } from '../wire/bytes'
-import { openBox, sealBox } from './box'
+import { importAesKey, openBox, sealBox } from './box'
 import { LocalBoxBroken } from './errors'
-import { label } from './labels'
+import { kdf, label } from './labels'
 
 export function createLocalKey(): Promise<CryptoKey> {
   return crypto.subtle.generateKey({ name: 'AES-GCM', length: 256 }, false, ['encrypt', 'decrypt'])
+}
+
+/** One for each browser of a person, the same whenever a password or code is typed in it. */
+export async function deriveLocalKey(identitySeed: Bytes, device: Bytes): Promise<CryptoKey> {
+  return importAesKey(await kdf(identitySeed, 'local', device))
 }
 
 /** `purpose` says what and whose it is; a box opens only for the same. */

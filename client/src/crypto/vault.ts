@@ -3,19 +3,30 @@ import type { SealedVault } from '../wire/api'
 import { type Bytes, concat, equal, type Random, toHex } from '../wire/bytes'
 import { encodeCbor } from '../wire/cbor'
 import {
+  type AccountKey,
   type ChainPosition,
   decodeVaultContent,
   encodeVaultContent,
+  type Expected,
   type Pin,
+  type Preferences,
   type ReadPosition,
   sameConversation,
   type VaultContent,
 } from '../wire/objects'
 import { openBox, sealBox } from './box'
-import { LogMismatch, refusing, VaultAltered, VaultRolledBack } from './errors'
+import { ChainForked, LogMismatch, refusing, VaultAltered, VaultRolledBack } from './errors'
 import { label } from './labels'
 
-export type { Pin, ReadPosition, VaultContent } from '../wire/objects'
+export type { Expected, Pin, Preferences, ReadPosition, VaultContent } from '../wire/objects'
+
+/** What a new vault holds beside its keys. */
+export const EMPTY_VAULT = {
+  pins: [],
+  positions: [],
+  expected: [],
+  preferences: { sharesRead: true },
+} as const satisfies Partial<VaultContent>
 
 export interface OpenVault {
   readonly version: number
@@ -82,6 +93,21 @@ export function withChainPosition(content: VaultContent, chain: ChainPosition): 
   return { ...content, chain }
 }
 
+/** Whom a link named under this folded name. */
+export function expectedOf(content: VaultContent, name: string): Expected | undefined {
+  return content.expected.find((one) => one.name === name)
+}
+
+export function withExpected(content: VaultContent, expected: Expected): VaultContent {
+  const others = content.expected.filter(({ name }) => name !== expected.name)
+  const all = [...others, expected].sort((one, other) => (one.name < other.name ? -1 : 1))
+  return { ...content, expected: all }
+}
+
+export function withPreferences(content: VaultContent, preferences: Preferences): VaultContent {
+  return { ...content, preferences }
+}
+
 interface OfConversation {
   readonly conversation: Bytes
 }
@@ -99,7 +125,8 @@ function sorted<T extends OfConversation>(items: readonly T[]): readonly T[] {
 /**
  * One vault from two that were both made from `base`: what `mine` changed, on top of `theirs`.
  *
- * Positions only move forward. Throws `LogMismatch` when the two checked the same place and found different hashes.
+ * Positions only move forward. Throws `LogMismatch` or `ChainForked` when the two checked the same place and found
+ * different hashes.
  */
 export function mergeVaults(vaults: {
   readonly base: VaultContent
@@ -109,12 +136,20 @@ export function mergeVaults(vaults: {
   const { base, mine, theirs } = vaults
   return {
     ...theirs,
-    chain: mine.chain.seq > theirs.chain.seq ? mine.chain : theirs.chain,
+    accountKeys: mergeAccountKeys(mine.accountKeys, theirs.accountKeys),
+    preferences: mergePreferences(base.preferences, mine.preferences, theirs.preferences),
+    expected: mine.expected.reduce((content, my) => mergeExpected(base, content, my), theirs).expected,
+    chain: mergeOwnChain(mine.chain, theirs.chain),
     pins: mergeItems(mine.pins, theirs.pins, (my, their) =>
       mergePins(pinOf(base, my.conversation), my, their),
     ),
     positions: mergeItems(mine.positions, theirs.positions, mergePositions),
   }
+}
+
+function mergeOwnChain(mine: ChainPosition, theirs: ChainPosition): ChainPosition {
+  requireSameChain(mine, theirs)
+  return mine.seq > theirs.seq ? mine : theirs
 }
 
 function mergeItems<T extends OfConversation>(
@@ -128,16 +163,44 @@ function mergeItems<T extends OfConversation>(
   }, theirs)
 }
 
+/** Throws `ChainForked` when the two were shown different chains of the same identity. */
 function mergePins(base: Pin | undefined, my: Pin, their: Pin): Pin {
-  const changedHere = base === undefined || !samePinned(base, my)
-  const chosen = changedHere ? my : their
-  if (!equal(my.identityPublic, their.identityPublic)) return chosen
-  const { seq, head } = my.seq > their.seq ? my : their
-  return { ...chosen, seq, head }
+  const longer = my.seq > their.seq ? my : their
+  if (!equal(my.identityPublic, their.identityPublic)) {
+    if (base === undefined) return longer
+    if (equal(base.identityPublic, my.identityPublic)) return their
+    return equal(base.identityPublic, their.identityPublic) ? my : longer
+  }
+  requireSameChain(my, their)
+  return { ...longer, verifiedAt: mergeVerified(base, my, their) }
 }
 
-function samePinned(one: Pin, other: Pin): boolean {
-  return equal(one.identityPublic, other.identityPublic) && one.verified === other.verified
+function requireSameChain(my: ChainPosition, their: ChainPosition): void {
+  if (my.seq === their.seq && !equal(my.head, their.head)) throw new ChainForked()
+}
+
+/** Of the same identity. What only one of the two changed counts; of two changes the later, and none is the latest. */
+function mergeVerified(base: Pin | undefined, my: Pin, their: Pin): number {
+  const same = base !== undefined && equal(base.identityPublic, my.identityPublic)
+  const before = same ? base.verifiedAt : 0
+  if (my.verifiedAt === before) return their.verifiedAt
+  if (their.verifiedAt === before) return my.verifiedAt
+  return Math.min(my.verifiedAt, their.verifiedAt) === 0 ? 0 : Math.max(my.verifiedAt, their.verifiedAt)
+}
+
+function mergeAccountKeys(mine: readonly AccountKey[], theirs: readonly AccountKey[]): readonly AccountKey[] {
+  const more = mine.filter((my) => theirs.every(({ generation }) => generation !== my.generation))
+  return [...theirs, ...more].toSorted((one, other) => one.generation - other.generation)
+}
+
+function mergePreferences(base: Preferences, mine: Preferences, theirs: Preferences): Preferences {
+  return { sharesRead: mine.sharesRead === base.sharesRead ? theirs.sharesRead : mine.sharesRead }
+}
+
+function mergeExpected(base: VaultContent, content: VaultContent, my: Expected): VaultContent {
+  const before = expectedOf(base, my.name)
+  const isOld = before !== undefined && equal(before.fingerprint, my.fingerprint)
+  return isOld && expectedOf(content, my.name) !== undefined ? content : withExpected(content, my)
 }
 
 function mergePositions(my: ReadPosition, their: ReadPosition): ReadPosition {

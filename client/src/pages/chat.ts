@@ -9,7 +9,7 @@ import { enterSends, preferenceStorage } from '../store/preferences'
 import { announceConnected } from '../ui/build_notice'
 import '../ui/chat_app'
 import type { ChatApp } from '../ui/chat_app'
-import { type ChatPage, chatPage } from '../ui/chat_page'
+import { type ChatPage, chatPage, type WhyLogIn } from '../ui/chat_page'
 import { showMissingKeys, showNoStorage } from '../ui/missing_keys'
 import { showRequests } from '../ui/nav_badges'
 import { systemRandom } from '../wire/bytes'
@@ -64,9 +64,14 @@ function show(session: ChatSession, page: ChatPage): void {
   app.siteName = document.title.split(' · ').at(-1) ?? ''
   app.onAction = (action) => {
     if (action === 'reload') location.reload()
-    else location.assign(page.logIn(location.pathname))
+    else location.assign(page.logIn(location.pathname, whyLogIn(session)))
   }
   document.querySelector('[data-chat]')?.replaceWith(app)
+}
+
+function whyLogIn({ trouble }: ChatSession): WhyLogIn {
+  if (trouble?.kind === 'signed_out' || trouble?.kind === 'keys_renewed') return trouble.kind
+  return 'keys_missing'
 }
 
 function bindPage(session: ChatSession, page: ChatPage): void {

@@ -6,6 +6,7 @@ import { loadPositions } from '../store/positions'
 import { announceConnected } from '../ui/build_notice'
 import { showRequests, showUnread } from '../ui/nav_badges'
 import { presenceState, presenceWord } from '../ui/person'
+import { personOf, watchKeys } from '../ui/signed_in_page'
 import type { Side } from '../wire/frames'
 
 const SOCKET_PATH = '/ws/'
@@ -86,3 +87,12 @@ window.addEventListener('pageshow', (event) => {
   if (event.persisted) connection.start()
 })
 connection.start()
+
+const person = personOf(document)
+if (person !== null) {
+  watchKeys({
+    ...person,
+    keep: () => Promise.resolve(),
+    onNewKeys: () => undefined,
+  })
+}

@@ -6,13 +6,17 @@ import {
   foldedName,
   replaceRecoveryCode,
 } from '../chat/account_session'
+import { NoKeysHere, renew } from '../chat/browsers'
 import { DoorClosed } from '../crypto/errors'
 import { loadAccount } from '../store/account_store'
 import { type AccountRecord, openDatabase } from '../store/database'
 import {
   enterSends,
   keepEnterSends,
+  keepLockAfter,
   keepTheme,
+  LOCK_CHOICES,
+  lockAfter,
   preferenceStorage,
   type Theme,
   themeOf,
@@ -31,8 +35,11 @@ import {
   stepText,
 } from '../ui/account_page'
 import { type AccountForm, byId, takeOver } from '../ui/forms'
+import { numberOf } from '../ui/browser_list'
+import { showMyLink } from '../ui/my_link'
 import { runRecoveryCodeStep } from '../ui/recovery_code_step'
-import { toHex } from '../wire/bytes'
+import { hasUnsent, lockNow, personOf } from '../ui/signed_in_page'
+import { tellTabs } from '../ui/tabs'
 
 const data = accountPageData(document)
 const rules = accountPageRules(document)
@@ -45,7 +52,12 @@ let working: AccountForm | null = null
 
 bindRules(document, rules, () => username)
 takeOver(byId(document, 'password-form', HTMLFormElement), submitPassword, (error) =>
-  problemOf(error, { passwordField: 'current-password' }),
+  error instanceof NoKeysHere
+    ? {
+        fields: [],
+        general: 'This browser has no keys for you, so it cannot renew them. Log in again first.',
+      }
+    : problemOf(error, { passwordField: 'current-password' }),
 )
 takeOver(byId(document, 'code-form', HTMLFormElement), submitNewCode, (error) =>
   problemOf(error, { passwordField: 'code-password' }),
@@ -56,6 +68,7 @@ takeOver(byId(document, 'check-form', HTMLFormElement), submitCheck, (error) =>
     : problemOf(error),
 )
 bindAppearance()
+bindLock()
 void showKeys()
 
 async function submitPassword(form: AccountForm): Promise<'stay'> {
@@ -69,10 +82,18 @@ async function submitPassword(form: AccountForm): Promise<'stay'> {
   const problems = ruleProblems('password', newPassword, rules.password, username)
   if (problems.length > 0) throw new ProblemsFound(problems)
 
-  await changePassword({ username, password, newPassword }, tools)
+  const isKnown = byId(document, 'password-known', HTMLInputElement).checked
+  if (isKnown) {
+    await renew({ username, password, newPassword, revoke: 'others' }, tools)
+    tellTabs(foldedName(username), 'new_keys')
+  } else await changePassword({ username, password, newPassword }, tools)
   form.element.reset()
   byId(document, 'password', HTMLInputElement).dispatchEvent(new Event('input'))
-  form.showSuccess('Your password is changed. Other browsers were signed out.')
+  form.showSuccess(
+    isKnown
+      ? 'Your password is changed and your keys are renewed. Every other browser was signed out.'
+      : 'Your password is changed. Other browsers were signed out.',
+  )
   return 'stay'
 }
 
@@ -127,12 +148,38 @@ async function showKeys(): Promise<void> {
   byId(document, 'browser-keys-none', HTMLElement).hidden = account !== undefined
   byId(document, 'browser-keys', HTMLElement).hidden = account === undefined
   if (account === undefined) return
-  byId(document, 'device-id', HTMLElement).textContent = inGroups(toHex(account.browser.device.id))
+  byId(document, 'device-id', HTMLElement).textContent = numberOf(account.browser.device)
+  await showMyLink(document, account)
+  byId(document, 'lock-now', HTMLButtonElement).hidden = false
 }
 
-/** The first half is enough to tell browsers apart. */
-function inGroups(hex: string): string {
-  return (hex.slice(0, 16).match(/.{4}/g) ?? []).join(' ')
+function bindLock(): void {
+  const storage = preferenceStorage()
+  const choice = byId(document, 'lock-after', HTMLSelectElement)
+  const status = byId(document, 'lock-status', HTMLElement)
+  choice.value = String(lockAfter(storage))
+  choice.addEventListener('change', () => {
+    const minutes = LOCK_CHOICES.find((one) => String(one) === choice.value) ?? 0
+    status.textContent = keepLockAfter(storage, minutes)
+      ? 'Kept in this browser.'
+      : 'This browser does not keep settings, so it does not lock by itself.'
+  })
+  byId(document, 'lock-now', HTMLButtonElement).addEventListener('click', () => {
+    lock(status).catch((error: unknown) => {
+      status.textContent = 'This browser did not put your keys away. Log out instead.'
+      reportError(error)
+    })
+  })
+}
+
+async function lock(status: HTMLElement): Promise<void> {
+  const person = personOf(document)
+  if (person === null) return
+  if (await hasUnsent(person.name)) {
+    status.textContent = 'Messages wait to be sent. Open your chats and let them go first, then lock.'
+    return
+  }
+  await lockNow({ ...person, keep: () => Promise.resolve() })
 }
 
 function bindAppearance(): void {

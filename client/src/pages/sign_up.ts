@@ -61,6 +61,8 @@ async function submit(submitted: AccountForm): Promise<'stay'> {
   }
   attempt = null
   submitted.element.reset()
+  if (data.next !== '/')
+    byId(document, 'recovery-done-link', HTMLAnchorElement).href = data.next + location.hash
   keepStorage()
   showCode(prepared)
   return 'stay'

@@ -1,4 +1,4 @@
-/** This browser's keys for the signed-in person, and what of them outlives a log-out. */
+/** This browser's keys for the signed-in person, and what of them stays while they are locked away. */
 import type { AccountRecord, Database, DeviceRecord } from './database'
 
 export async function loadAccount(database: Database): Promise<AccountRecord | undefined> {
@@ -16,22 +16,31 @@ export async function saveAccount(database: Database, account: AccountRecord): P
   ])
 }
 
-/** The key that this browser already has on the person's key chain, also after a log-out. */
+/** The key that this browser has on the person's key chain, also while it is locked. */
 export async function loadDevice(database: Database): Promise<DeviceRecord | undefined> {
   return database.get('device', 'self')
 }
 
+/** Messages that wait to be sent; those that were refused for good do not wait. */
 export async function countUnsent(database: Database): Promise<number> {
-  return database.count('outbox')
+  const all = await database.getAll('outbox')
+  return all.filter(({ failure }) => failure === null).length
 }
 
-/**
- * What a log-out leaves: the device's signing key, so that the next log-in needs no new entry on the key chain.
- *
- * Everything readable goes: the vault key, the local key, and with it drafts and the outbox.
- */
-export async function forgetSession(database: Database): Promise<void> {
-  const stores = ['account', 'outbox', 'drafts', 'positions', 'pins'] as const
+/** Takes the keys away that read something. What they unlock stays, unreadable, and so does the device. */
+export async function lockAccount(database: Database): Promise<void> {
+  const transaction = database.transaction('account', 'readwrite', { durability: 'strict' })
+  await Promise.all([transaction.store.clear(), transaction.done])
+}
+
+/** Whether the keys were locked away here, so that the password is all that is missing. */
+export async function isLocked(database: Database): Promise<boolean> {
+  return (await loadAccount(database)) === undefined && (await loadDevice(database)) !== undefined
+}
+
+/** Removes all that this browser keeps of the person. */
+export async function forgetEverything(database: Database): Promise<void> {
+  const stores = [...database.objectStoreNames]
   const transaction = database.transaction(stores, 'readwrite', { durability: 'strict' })
   await Promise.all([...stores.map((store) => transaction.objectStore(store).clear()), transaction.done])
 }

@@ -24,6 +24,7 @@ export interface StoredKeys {
   readonly device: StoredDevice
   /** Opens and seals the vault. */
   readonly vaultKey: CryptoKey
+  readonly vaultGeneration: number
   /** For what waits in this browser: drafts and the outbox. */
   readonly localKey: CryptoKey
 }
@@ -66,12 +67,23 @@ export interface PinRecord {
   readonly conversation: string
   readonly identityPublic: Bytes
   readonly fingerprint: Bytes
-  readonly verified: boolean
+  /** Milliseconds since 1970, 0 for never. */
+  readonly verifiedAt: number
   readonly seq: number
   readonly head: Bytes
+  /** The person compared, and the numbers differed. */
+  readonly mismatch: boolean
+  /** What the person decided about it is not in the vault yet. */
+  readonly unsaved: boolean
 }
 
-/** What outlives a log-out: this browser's place on the key chain, to be taken up again at the next log-in. */
+/** A newer browser of the same person that this one's person was told of, and has seen the notice. */
+export interface SeenBrowserRecord {
+  /** In hexadecimal. */
+  readonly device: string
+}
+
+/** What stays while the account is locked: this browser's place on the key chain, to be taken up again. */
 export interface DeviceRecord {
   readonly identityPublic: Bytes
   readonly device: StoredDevice
@@ -84,6 +96,7 @@ export interface SecureChatSchema extends DBSchema {
   drafts: { key: string; value: DraftRecord }
   positions: { key: string; value: PositionRecord }
   pins: { key: string; value: PinRecord }
+  seenBrowsers: { key: string; value: SeenBrowserRecord }
 }
 
 export type Database = IDBPDatabase<SecureChatSchema>
@@ -93,7 +106,7 @@ export class StorageRefused extends Error {
   override readonly name = 'StorageRefused'
 }
 
-const VERSION = 1
+const VERSION = 2
 
 export function databaseName(name: string): string {
   return `securechat-${name.toLowerCase()}`
@@ -104,15 +117,23 @@ export async function openDatabase(name: string): Promise<Database> {
   if (typeof indexedDB === 'undefined') throw new StorageRefused('This browser has no IndexedDB.')
   try {
     return await openDB<SecureChatSchema>(databaseName(name), VERSION, {
-      upgrade(database) {
-        database.createObjectStore('account')
-        database.createObjectStore('device')
-        database
-          .createObjectStore('outbox', { keyPath: 'clientId' })
-          .createIndex('conversation', 'conversation')
-        database.createObjectStore('drafts', { keyPath: 'conversation' })
-        database.createObjectStore('positions', { keyPath: 'conversation' })
-        database.createObjectStore('pins', { keyPath: 'conversation' })
+      upgrade(database, before, _after, transaction) {
+        if (before < 1) {
+          database.createObjectStore('account')
+          database.createObjectStore('device')
+          database
+            .createObjectStore('outbox', { keyPath: 'clientId' })
+            .createIndex('conversation', 'conversation')
+          database.createObjectStore('drafts', { keyPath: 'conversation' })
+          database.createObjectStore('positions', { keyPath: 'conversation' })
+          database.createObjectStore('pins', { keyPath: 'conversation' })
+        }
+        if (before < 2) {
+          database.createObjectStore('seenBrowsers', { keyPath: 'device' })
+          // Their form changed; keys and pins come back with the next log-in.
+          void transaction.objectStore('account').clear()
+          void transaction.objectStore('pins').clear()
+        }
       },
       blocking(_current, _next, event) {
         // Another tab deletes or upgrades it: let go instead of making that tab wait for ever.

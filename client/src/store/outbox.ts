@@ -16,6 +16,12 @@ export async function outgoingOf(database: Database, owner: string): Promise<Out
   return all.filter((record) => record.owner === owner).sort((a, b) => a.createdAt - b.createdAt)
 }
 
+/** How many wait in a conversation, whichever tab sends them; those that were refused for good do not wait. */
+export async function countWaiting(database: Database, conversation: string): Promise<number> {
+  const all = await database.getAllFromIndex('outbox', 'conversation', conversation)
+  return all.filter(({ failure }) => failure === null).length
+}
+
 /** Takes over what tabs left behind that `isAlive` does not know any more. Returns what it took, the oldest first. */
 export async function adoptOrphans(
   database: Database,

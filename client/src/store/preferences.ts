@@ -7,6 +7,12 @@ export type PreferenceStorage = Pick<Storage, 'getItem' | 'setItem' | 'removeIte
 
 const THEME = 'theme'
 const ENTER_SENDS = 'enter-sends'
+const LOCK_AFTER = 'lock-after-minutes'
+const LAST_SEEN = 'last-seen'
+
+/** Minutes without a sign of life before this browser locks; 0 is never. */
+export const LOCK_CHOICES = [0, 5, 15, 60] as const
+export type LockAfter = (typeof LOCK_CHOICES)[number]
 
 /** The browser's storage, or null where even asking for it throws. */
 export function preferenceStorage(): PreferenceStorage | null {
@@ -35,6 +41,26 @@ export function enterSends(storage: PreferenceStorage | null): boolean {
 /** Returns whether the browser kept it. */
 export function keepEnterSends(storage: PreferenceStorage | null, sends: boolean): boolean {
   return keep(storage, ENTER_SENDS, sends ? null : 'no')
+}
+
+export function lockAfter(storage: PreferenceStorage | null): LockAfter {
+  const value = storage?.getItem(LOCK_AFTER)
+  return LOCK_CHOICES.find((minutes) => String(minutes) === value) ?? 0
+}
+
+/** Returns whether the browser kept it. */
+export function keepLockAfter(storage: PreferenceStorage | null, minutes: LockAfter): boolean {
+  return keep(storage, LOCK_AFTER, minutes === 0 ? null : String(minutes))
+}
+
+/** When somebody was last seen at this browser, in milliseconds since 1970, or null. */
+export function lastSeen(storage: PreferenceStorage | null): number | null {
+  const value = Number(storage?.getItem(LAST_SEEN) ?? NaN)
+  return Number.isSafeInteger(value) ? value : null
+}
+
+export function keepLastSeen(storage: PreferenceStorage | null, at: number): void {
+  keep(storage, LAST_SEEN, String(at))
 }
 
 function keep(storage: PreferenceStorage | null, key: string, value: string | null): boolean {

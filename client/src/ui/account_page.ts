@@ -165,6 +165,12 @@ export function problemOf(error: unknown, context: ProblemContext = {}): FormPro
   return { fields: [], ...sentenceFor(error, context) }
 }
 
+/** The same for a place that holds one sentence and no fields. */
+export function sentenceOf(error: unknown): string {
+  const { fields, general } = problemOf(error)
+  return general ?? fields[0]?.message ?? ''
+}
+
 function refusalProblem(error: ApiRefused, context: ProblemContext): FormProblem {
   const { nameField, passwordField } = context
   if (error.code === 'wrong_credentials' && passwordField !== undefined) return wrongPassword(passwordField)

@@ -1,12 +1,29 @@
-/** What stands under the header when something is not as it should be: a sentence and one action each. Pure data. */
+/** What stands under the header when something is not as it should be: a sentence and what to do. Pure data. */
 import { type AlarmAction, alarmText } from '../chat/alarms'
 import type { Conversation } from '../chat/conversation'
 import type { ChatSession } from '../chat/session'
 import type { ConnectionState } from '../net/socket'
+import { shownName } from './person'
+import { momentName } from './times'
 
 const QUIET_CONNECTING_MS = 1_000
 
-export type BannerAction = 'retry_now' | 'sign_in' | AlarmAction
+export type BannerAction =
+  | 'retry_now'
+  | 'sign_in'
+  | 'compare'
+  | 'send_waiting'
+  | 'send_anyway'
+  | 'see_browsers'
+  | 'it_was_me'
+  | AlarmAction
+
+/** A button, and what it is for. `subject` names what it is about, where there may be several. */
+export interface Offer {
+  readonly kind: BannerAction
+  readonly label: string
+  readonly subject?: string
+}
 
 export interface Banner {
   readonly key: string
@@ -14,22 +31,28 @@ export interface Banner {
   readonly text: string
   /** What is read aloud, where the text counts down. */
   readonly spoken?: string
-  readonly action?: { readonly kind: BannerAction; readonly label: string }
+  readonly offers?: readonly Offer[]
 }
 
-export type BannerSource = Pick<ChatSession, 'trouble'> & {
+export type BannerSource = Pick<ChatSession, 'trouble' | 'signIns'> & {
   readonly connection: { readonly state: ConnectionState }
 }
-export type RoomSource = Pick<Conversation, 'alarm' | 'summary' | 'mustSignIn'> & {
+export type RoomSource = Pick<Conversation, 'alarm' | 'summary' | 'mustSignIn' | 'heldMessages'> & {
   readonly sender: Pick<Conversation['sender'], 'pause'>
 }
 
-const RETRY_NOW = { kind: 'retry_now', label: 'Retry now' } as const
-const RELOAD = { kind: 'reload', label: 'Reload' } as const
-const SIGN_IN = { kind: 'sign_in', label: 'Sign in' } as const
+/** More than these at once say no more than the list of browsers does. */
+const MAX_SIGN_INS = 2
+const RETRY_NOW: Offer = { kind: 'retry_now', label: 'Retry now' }
+const RELOAD: Offer = { kind: 'reload', label: 'Reload' }
+const SIGN_IN: Offer = { kind: 'sign_in', label: 'Sign in' }
 
 export function bannersOf(session: BannerSource, room: RoomSource | null, now: number): Banner[] {
-  const banners = [troubleBanner(session), session.trouble === null ? connectionBanner(session, now) : null]
+  const banners = [
+    troubleBanner(session),
+    session.trouble === null ? connectionBanner(session, now) : null,
+    ...signInBanners(session, now),
+  ]
   if (room !== null) banners.push(...roomBanners(room, now))
   return banners.filter((banner) => banner !== null)
 }
@@ -44,20 +67,46 @@ function troubleBanner({ trouble }: BannerSource): Banner | null {
         key: 'signed_out',
         kind: 'warning',
         text: 'You were signed out on this browser.',
-        action: SIGN_IN,
+        offers: [SIGN_IN],
+      }
+    case 'keys_renewed':
+      if (trouble.inThisBrowser)
+        return {
+          key: 'keys_renewed',
+          kind: 'info',
+          text: 'Your keys were renewed in another tab.',
+          offers: [RELOAD],
+        }
+      return {
+        key: 'keys_renewed',
+        kind: 'warning',
+        text: 'Your keys were renewed in another browser. Type your password to go on here.',
+        offers: [{ ...SIGN_IN, label: 'Type the password' }],
       }
     case 'bug':
       return {
         key: 'bug',
         kind: 'warning',
         text: 'Something went wrong on this page. What you wrote is kept here.',
-        action: RELOAD,
+        offers: [RELOAD],
       }
     case 'alarm': {
-      const { title, sentence, action } = alarmText(trouble.code, 'your friend')
-      return { key: 'alarm', kind: 'alarm', text: `${title}. ${sentence}`, action: { ...action, ...RELOAD } }
+      const { title, sentence } = alarmText(trouble.code, 'your friend')
+      return { key: 'alarm', kind: 'alarm', text: `${title}. ${sentence}`, offers: [RELOAD] }
     }
   }
+}
+
+function signInBanners({ signIns }: BannerSource, now: number): Banner[] {
+  return signIns.slice(-MAX_SIGN_INS).map(({ device, at }) => ({
+    key: `sign-in ${device}`,
+    kind: 'warning',
+    text: `A new browser signed in to your account at ${momentName(at, now)}.`,
+    offers: [
+      { kind: 'see_browsers', label: 'See browsers' },
+      { kind: 'it_was_me', label: 'It was me', subject: device },
+    ],
+  }))
 }
 
 function connectionBanner({ connection }: BannerSource, now: number): Banner | null {
@@ -75,7 +124,7 @@ function connectionBanner({ connection }: BannerSource, now: number): Banner | n
         key: 'offline',
         kind: 'warning',
         text: 'You are offline. Messages are kept here and sent when you are back.',
-        action: RETRY_NOW,
+        offers: [RETRY_NOW],
       }
     case 'waiting': {
       const seconds = secondsUntil(state.retryAt, now)
@@ -85,7 +134,7 @@ function connectionBanner({ connection }: BannerSource, now: number): Banner | n
         kind: 'warning',
         text,
         spoken: 'Connection lost. Trying again.',
-        action: RETRY_NOW,
+        offers: [RETRY_NOW],
       }
     }
   }
@@ -93,16 +142,18 @@ function connectionBanner({ connection }: BannerSource, now: number): Banner | n
 
 function roomBanners(room: RoomSource, now: number): Banner[] {
   const banners: Banner[] = []
+  const peer = shownName(room.summary.peer)
   if (room.alarm !== null) {
-    const { title, sentence, action } = alarmText(room.alarm, room.summary.peer)
-    banners.push({ key: 'room alarm', kind: 'alarm', text: `${title}. ${sentence}`, action })
+    const { title, sentence, action } = alarmText(room.alarm, peer)
+    banners.push({ key: 'room alarm', kind: 'alarm', text: `${title}. ${sentence}`, offers: [action] })
   }
+  if (room.heldMessages > 0) banners.push(heldBanner(room.heldMessages, peer))
   if (room.mustSignIn)
     banners.push({
       key: 'device',
       kind: 'warning',
       text: 'This browser is no longer on your list of keys. Sign in again to send.',
-      action: SIGN_IN,
+      offers: [SIGN_IN],
     })
   const { pause } = room.sender
   if (pause !== null) {
@@ -124,6 +175,19 @@ function roomBanners(room: RoomSource, now: number): Banner[] {
     )
   }
   return banners
+}
+
+function heldBanner(held: number, peer: string): Banner {
+  const messages = held === 1 ? '1 message waits' : `${held} messages wait`
+  return {
+    key: 'held',
+    kind: 'warning',
+    text: `${peer} started over with new keys. ${messages} until you say so.`,
+    offers: [
+      { kind: 'compare', label: 'Compare' },
+      { kind: 'send_waiting', label: held === 1 ? 'Send it' : 'Send them' },
+    ],
+  }
 }
 
 function secondsUntil(time: number, now: number): number {

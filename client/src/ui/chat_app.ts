@@ -4,22 +4,38 @@ import { repeat } from 'lit/directives/repeat.js'
 import type { Conversation } from '../chat/conversation'
 import type { Arrival, ChatSession } from '../chat/session'
 import { Announcer } from './announcer'
-import { type Banner, type BannerAction, bannersOf, needsClock } from './banners'
+import { type Banner, type BannerAction, bannersOf, needsClock, type Offer } from './banners'
 import type { ChatComposer } from './chat_composer'
 import './chat_composer'
 import type { ChatLog } from './chat_log'
 import './chat_log'
 import { showUnread } from './nav_badges'
-import { avatar, presenceState, presenceWord } from './person'
+import type { ConversationDetails } from './conversation_details'
+import { avatar, presenceState, presenceWord, shownName } from './person'
+import { lockWords } from './safety_words'
 import { isoTime, listTime } from './times'
 
 const HIDDEN_DRAW_MS = 250
+/** For what time alone changes: a message that stays unconfirmed, the clock of the list. */
+const SLOW_CLOCK_MS = 10_000
+/** Where the details lie over the room instead of beside it; chat.css says the same. */
+const OVERLAY = '(width < 56.25rem)'
+/** Enough of a message for one line of the list. */
+const LAST_LINE_CHARACTERS = 200
+const DETAILS_FAILED: Banner = {
+  key: 'details',
+  kind: 'warning',
+  text: 'The details could not be loaded. Are you online?',
+  offers: [{ kind: 'compare', label: 'Try again' }],
+}
+const COMPARE: Offer = { kind: 'compare', label: 'Compare' }
 const ENDED = 'You can no longer send messages in this conversation.'
 
 export interface ChatPlaces {
   /** The list of chats. */
   readonly list: string
   readonly addFriend: string
+  readonly browsers: string
   room(conversation: string): string
 }
 
@@ -31,6 +47,7 @@ export class ChatApp extends LitElement {
     enterSends: { attribute: false },
     siteName: { attribute: false },
     announced: { state: true },
+    details: { state: true },
   }
 
   declare session: ChatSession
@@ -40,9 +57,14 @@ export class ChatApp extends LitElement {
   declare enterSends: boolean
   declare siteName: string
   declare announced: string
+  /** The drawer beside the room. `loading`: its script is on its way. */
+  declare details: 'closed' | 'loading' | 'open' | 'failed'
   /** Does what a banner offers; the page knows how. */
   declare onAction: (action: BannerAction) => void
 
+  /** Who opened the drawer, to have the focus back. */
+  #opener: HTMLElement | null = null
+  readonly #overlay = matchMedia(OVERLAY)
   #tick = 0
   #drawing = false
   #order: readonly string[] | null = null
@@ -55,6 +77,7 @@ export class ChatApp extends LitElement {
   constructor() {
     super()
     this.announced = ''
+    this.details = 'closed'
   }
 
   protected override createRenderRoot(): HTMLElement {
@@ -69,6 +92,11 @@ export class ChatApp extends LitElement {
     const back = (): void => {
       this.#wentTo(location.pathname)
     }
+    const redraw = (): void => {
+      this.requestUpdate()
+    }
+    const slowly = setInterval(redraw, SLOW_CLOCK_MS)
+    this.#overlay.addEventListener('change', redraw)
     document.addEventListener('keydown', keys)
     window.addEventListener('popstate', back)
     this.#quiet = [
@@ -78,6 +106,10 @@ export class ChatApp extends LitElement {
       this.session.onArrival((arrival) => {
         this.#arrived(arrival)
       }),
+      () => {
+        clearInterval(slowly)
+        this.#overlay.removeEventListener('change', redraw)
+      },
       () => {
         document.removeEventListener('keydown', keys)
       },
@@ -122,7 +154,8 @@ export class ChatApp extends LitElement {
   protected override updated(): void {
     const unread = this.session.conversations.filter((conversation) => conversation.unread > 0).length
     showUnread(document, unread)
-    const name = this.session.selected?.summary.peer ?? 'Chats'
+    const { selected } = this.session
+    const name = selected === null ? 'Chats' : shownName(selected.summary.peer)
     document.title = `${unread > 0 ? `(${unread}) ` : ''}${name} · ${this.siteName}`
   }
 
@@ -132,6 +165,7 @@ export class ChatApp extends LitElement {
     const place = id === null ? this.places.list : this.places.room(id)
     if (location.pathname !== place) history.pushState(null, '', place)
     this.session.select(id)
+    this.#moved(id)
     void this.updateComplete.then(() => {
       this.#focusRoom(id)
     })
@@ -140,9 +174,52 @@ export class ChatApp extends LitElement {
   #wentTo(path: string): void {
     const found = this.session.conversations.find(({ id }) => this.places.room(id) === path)
     this.session.select(found?.id ?? null)
+    this.#moved(found?.id ?? null)
     void this.updateComplete.then(() => {
       this.#focusRoom(found?.id ?? null)
     })
+  }
+
+  /** Beside a room the details stay and show the next one's; over it they would hide what was asked for. */
+  #moved(id: string | null): void {
+    this.#opener = null
+    if (id === null || this.#overlay.matches) this.details = 'closed'
+  }
+
+  // The drawer
+
+  async #openDetails(opener: HTMLElement | null): Promise<void> {
+    this.#opener = opener
+    if (this.details !== 'open') this.details = 'loading'
+    try {
+      await import('./conversation_details')
+    } catch {
+      this.details = 'failed'
+      return
+    }
+    this.details = 'open'
+    await this.updateComplete
+    const drawer = this.#drawer
+    await drawer?.updateComplete
+    drawer?.focusHeading()
+  }
+
+  #closeDetails(): void {
+    const opener = this.#opener
+    this.details = 'closed'
+    this.#opener = null
+    void this.updateComplete.then(() => {
+      const place = opener?.isConnected === true ? opener : this.querySelector<HTMLElement>('.lock')
+      place?.focus()
+    })
+  }
+
+  get #drawer(): ConversationDetails | null {
+    return this.querySelector('conversation-details')
+  }
+
+  get #isOverlaid(): boolean {
+    return this.details === 'open' && this.#overlay.matches && this.session.selected !== null
   }
 
   /** The composer on a desktop; on touch the heading, so that no keyboard jumps up. */
@@ -158,6 +235,12 @@ export class ChatApp extends LitElement {
   }
 
   #key(event: KeyboardEvent): void {
+    const inDrawer = this.#drawer?.contains(document.activeElement) === true
+    if (event.key === 'Escape' && !event.defaultPrevented && (inDrawer || this.#isOverlaid)) {
+      event.preventDefault()
+      this.#closeDetails()
+      return
+    }
     if (event.key === 'Escape' && this.querySelector('chat-log')?.contains(document.activeElement) === true) {
       event.preventDefault()
       this.#composer?.focusText()
@@ -177,7 +260,7 @@ export class ChatApp extends LitElement {
   }
 
   #arrived({ conversation, entries }: Arrival): void {
-    const { peer } = conversation.summary
+    const peer = shownName(conversation.summary.peer)
     for (const { side, shown } of entries)
       if (side !== conversation.side && shown.kind === 'text') this.#announcer.say(peer, shown.text)
   }
@@ -204,15 +287,35 @@ export class ChatApp extends LitElement {
 
   protected override render(): TemplateResult {
     const { selected, selectedId } = this.session
-    return html`<div class="chat-app" data-pane=${selectedId === null ? 'list' : 'room'}>
+    const isOpen = selected !== null && this.details === 'open'
+    return html`<div
+      class="chat-app"
+      data-pane=${selectedId === null ? 'list' : 'room'}
+      data-details=${isOpen ? 'open' : 'closed'}
+      @compare-wanted=${(event: Event) => {
+        void this.#openDetails(event.target instanceof HTMLElement ? event.target : null)
+      }}
+    >
       ${this.#sidebar()} ${selected === null ? this.#blank(selectedId) : this.#room(selected)}
+      ${
+        isOpen
+          ? html`<conversation-details
+              .conversation=${selected}
+              .session=${this.session}
+              .tick=${this.#tick}
+              @details-close=${() => {
+                this.#closeDetails()
+              }}
+            ></conversation-details>`
+          : nothing
+      }
       <p class="visually-hidden" role="status" aria-live="polite">${this.announced}</p>
     </div>`
   }
 
   #sidebar(): TemplateResult {
     const rooms = this.#ordered()
-    return html`<nav class="chat-sidebar" aria-label="Chats">
+    return html`<nav class="chat-sidebar" aria-label="Chats" ?inert=${this.#isOverlaid}>
       <div class="chat-sidebar-head">
         ${this.#listHeading()}
         <a class="icon-button" href=${this.places.addFriend} aria-label="Add friend"
@@ -260,7 +363,8 @@ export class ChatApp extends LitElement {
   }
 
   #row(room: Conversation): TemplateResult {
-    const { peer, activeAt, lastN } = room.summary
+    const { activeAt, lastN } = room.summary
+    const peer = shownName(room.summary.peer)
     const online = this.#isConnected ? room.summary.online : null
     const isCurrent = room.id === this.session.selectedId
     return html`<a
@@ -274,7 +378,14 @@ export class ChatApp extends LitElement {
       }}
     >
       ${avatar(peer, online)}
-      <span class="chat-row-name">${peer}</span>
+      <span class="chat-row-name"
+        ><bdi>${peer}</bdi>${
+          room.isVerified
+            ? html` <span class="icon icon-shield verified-mark" aria-hidden="true"></span
+                ><span class="visually-hidden"> Verified</span>`
+            : nothing
+        }</span
+      >
       ${
         lastN === 0
           ? nothing
@@ -282,7 +393,7 @@ export class ChatApp extends LitElement {
               >${listTime(activeAt, Date.now())}</time
             >`
       }
-      <span class="chat-row-last" dir="auto">${this.#lastLine(room, isCurrent)}</span>
+      <span class="chat-row-last">${this.#lastLine(room, isCurrent)}</span>
       ${
         room.unread === 0
           ? nothing
@@ -296,14 +407,15 @@ export class ChatApp extends LitElement {
 
   #lastLine(room: Conversation, isCurrent: boolean): TemplateResult | string {
     const draft = this.session.drafts.of(room.id).trim()
-    if (draft !== '' && !isCurrent) return html`<b class="chat-row-draft">Draft:</b> ${draft}`
+    if (draft !== '' && !isCurrent) return html`<b class="chat-row-draft">Draft:</b> ${oneLine(draft)}`
     const waiting = room.sender.items.at(-1)
-    if (waiting !== undefined) return `You: ${waiting.content.text}`
+    if (waiting !== undefined) return html`You: ${oneLine(waiting.content.text)}`
     const last = room.entries.findLast(({ shown }) => shown.kind !== 'repeat')
     if (last !== undefined) {
       const { shown } = last
+      if (shown.kind === 'lost') return 'From before you started over'
       if (shown.kind !== 'text') return 'Message not shown'
-      return last.side === room.side ? `You: ${shown.text}` : shown.text
+      return last.side === room.side ? html`You: ${oneLine(shown.text)}` : oneLine(shown.text)
     }
     if (!room.summary.peerHasKeys) return 'No encryption yet'
     return room.summary.lastN > 0 ? 'Encrypted message' : 'No messages yet'
@@ -319,15 +431,16 @@ export class ChatApp extends LitElement {
   }
 
   #room(room: Conversation): TemplateResult {
-    const { peer, open } = room.summary
+    const { open } = room.summary
+    const peer = shownName(room.summary.peer)
     const online = this.#isConnected ? room.summary.online : null
     const presence = online === false ? 'Offline – messages will wait' : presenceWord(online)
-    return html`<section class="chat-room" aria-labelledby="room-name">
+    return html`<section class="chat-room" aria-labelledby="room-name" ?inert=${this.#isOverlaid}>
       <header class="room-header">
         ${this.#leaveLink('icon-button only-narrow', html`<span class="icon icon-back" aria-hidden="true"></span>`, 'Back to chats')}
         ${avatar(peer)}
         <div class="room-heading">
-          <h1 class="room-name" id="room-name" tabindex="-1">${peer}</h1>
+          <h1 class="room-name" id="room-name" tabindex="-1"><bdi>${peer}</bdi></h1>
           ${
             open
               ? html`<span class="presence" data-state=${presenceState(online)}>${presence}</span>`
@@ -341,7 +454,7 @@ export class ChatApp extends LitElement {
         .conversation=${room}
         .tick=${this.#tick}
         @alarm-action=${(event: CustomEvent<BannerAction>) => {
-          this.#act(event.detail)
+          this.#act({ kind: event.detail, label: '' }, null)
         }}
       ></chat-log>
       ${this.#composerOf(room)}
@@ -363,12 +476,26 @@ export class ChatApp extends LitElement {
 
   #lock(room: Conversation): TemplateResult {
     if (room.phase === 'no_peer_keys') return html``
-    if (room.alarm !== null) return html`<span class="lock" data-state="changed">Alarm</span>`
-    return html`<span class="lock" data-state="encrypted">Encrypted</span>`
+    const { state, text } = lockWords(room.trust, room.alarm !== null)
+    const isOpen = this.details === 'open'
+    return html`<button
+      class="lock"
+      type="button"
+      data-state=${state}
+      aria-expanded=${isOpen ? 'true' : 'false'}
+      aria-controls="conversation-details"
+      @click=${(event: Event) => {
+        if (isOpen) this.#closeDetails()
+        else void this.#openDetails(event.currentTarget as HTMLElement)
+      }}
+    >
+      ${text}<span class="visually-hidden">. Conversation details</span>
+    </button>`
   }
 
   #banners(room: Conversation | null): TemplateResult {
     const banners = bannersOf(this.session, room, Date.now())
+    if (this.details === 'failed') banners.push(DETAILS_FAILED)
     const line = (banner: Banner): TemplateResult => this.#banner(banner)
     const alarms = banners.filter(({ kind }) => kind === 'alarm')
     const others = banners.filter(({ kind }) => kind !== 'alarm')
@@ -376,7 +503,7 @@ export class ChatApp extends LitElement {
       <div class="banners" role="status">${repeat(others, ({ key }) => key, line)}</div>`
   }
 
-  #banner({ kind, text, spoken, action }: Banner): TemplateResult {
+  #banner({ kind, text, spoken, offers }: Banner): TemplateResult {
     return html`<div class="banner banner-${kind}">
       ${
         spoken === undefined
@@ -384,45 +511,89 @@ export class ChatApp extends LitElement {
           : html`<p><span aria-hidden="true">${text}</span><span class="visually-hidden">${spoken}</span></p>`
       }
       ${
-        action === undefined
+        offers === undefined
           ? nothing
           : html`<div class="banner-actions">
-              <button
-                class="button button-small"
-                type="button"
-                @click=${() => {
-                  this.#act(action.kind)
-                }}
-              >
-                ${action.label}
-              </button>
+              ${offers.map((offer) => this.#offer(offer, 'button-small'))}
             </div>`
       }
     </div>`
   }
 
-  #act(action: BannerAction): void {
-    switch (action) {
+  #offer(offer: Offer, classes: string): TemplateResult {
+    if (offer.kind === 'see_browsers')
+      return html`<a class="button ${classes}" href=${this.places.browsers}>${offer.label}</a>`
+    return html`<button
+      class="button ${classes}"
+      type="button"
+      @click=${(event: Event) => {
+        this.#act(offer, event.currentTarget as HTMLElement)
+      }}
+    >
+      ${offer.label}
+    </button>`
+  }
+
+  #act(offer: Offer, button: HTMLElement | null): void {
+    const room = this.session.selected
+    switch (offer.kind) {
       case 'retry_now':
         this.session.connection.retryNow()
         break
       case 'ask_again':
-        this.session.selected?.askAgain()
+        room?.askAgain()
         this.querySelector<HTMLElement>('.log')?.focus()
+        break
+      case 'compare':
+        void this.#openDetails(button)
+        break
+      case 'send_waiting':
+        void room?.sendWaiting().then(() => {
+          this.#focusComposerSoon()
+        })
+        break
+      case 'send_anyway':
+        void room?.sendAnywayOnce().then(() => {
+          this.#focusComposerSoon()
+        })
+        break
+      case 'it_was_me':
+        void this.session.dismissSignIn(offer.subject ?? '').then(() => {
+          this.#focusComposerSoon()
+        })
+        break
+      case 'see_browsers':
+        // A link, which goes there by itself.
         break
       case 'reload':
       case 'sign_in':
-        this.onAction(action)
+        this.onAction(offer.kind)
     }
   }
 
+  /** What was pressed goes away with what it said. */
+  #focusComposerSoon(): void {
+    void this.updateComplete.then(() => {
+      if (document.activeElement === document.body) this.#focusRoom(this.session.selectedId)
+    })
+  }
+
   #composerOf(room: Conversation): TemplateResult {
-    const { peer, open } = room.summary
-    if (!open) return html`<div class="composer-closed"><p>${ENDED}</p></div>`
+    const peer = shownName(room.summary.peer)
+    if (!room.summary.open) return html`<div class="composer-closed"><p>${ENDED}</p></div>`
     if (room.phase === 'no_peer_keys')
       return html`<div class="composer-closed"><p>${peer} has not set up encryption yet.</p></div>`
     if (room.alarm !== null)
       return html`<div class="composer-closed"><p>Nothing is sent until this is settled.</p></div>`
+    if (room.trust === 'changed')
+      return this.#composerClosed(`${peer}'s safety number changed. Compare before you send.`, [
+        COMPARE,
+        { kind: 'send_anyway', label: 'Send anyway once' },
+      ])
+    if (room.trust === 'mismatch')
+      return this.#composerClosed(`The safety numbers do not match, so nothing is sent to ${peer}.`, [
+        COMPARE,
+      ])
     return html`<chat-composer
       .conversation=${room}
       .drafts=${this.session.drafts}
@@ -433,6 +604,20 @@ export class ChatApp extends LitElement {
       }}
     ></chat-composer>`
   }
+
+  #composerClosed(text: string, offers: readonly Offer[]): TemplateResult {
+    return html`<div class="composer-closed composer-warning">
+      <p>${text}</p>
+      <div class="button-row">
+        ${offers.map((offer, index) => this.#offer(offer, index === 0 ? 'button-primary' : ''))}
+      </div>
+    </div>`
+  }
+}
+
+/** Isolated from what stands beside it, and no longer than a line can be. */
+function oneLine(text: string): TemplateResult {
+  return html`<bdi>${text.slice(0, LAST_LINE_CHARACTERS)}</bdi>`
 }
 
 customElements.define('chat-app', ChatApp)

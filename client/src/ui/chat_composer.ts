@@ -3,6 +3,7 @@ import { html, LitElement, nothing, type PropertyDeclarations, type TemplateResu
 import type { Conversation } from '../chat/conversation'
 import type { Drafts } from '../chat/drafts'
 import { characters, countText, sends } from './composing'
+import { shownName } from './person'
 
 const MAX_ROWS = 8
 
@@ -53,7 +54,7 @@ export class ChatComposer extends LitElement {
   }
 
   protected override render(): TemplateResult {
-    const { peer } = this.conversation.summary
+    const peer = shownName(this.conversation.summary.peer)
     const counted = countText(this.count, this.limit)
     return html`<form
       class="composer"

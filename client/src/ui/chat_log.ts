@@ -10,12 +10,16 @@ import type { Conversation } from '../chat/conversation'
 import { type TextPart, textParts } from './links'
 import { type LogItem, logItems, type MessageItem, type Status } from './log_items'
 import { holdStill, type LogRange, type LogWindow, movedDown, movedUp, NEWEST, rangeOf } from './log_window'
+import { shownName } from './person'
+import { lostWords, restartWords } from './safety_words'
 import { clockTime, isoTime } from './times'
 
 const NEAR_END_PX = 120
 const NEAR_TOP_PX = 400
 const MAX_ROWS = 400
 const STEP_ROWS = 100
+/** Nothing but characters without a shape: joiners, marks without a letter, turners of direction. */
+const INVISIBLE = /^[\p{C}\p{Z}\p{M}]*$/u
 
 interface Anchor {
   readonly element: HTMLElement
@@ -102,8 +106,11 @@ export class ChatLog extends LitElement {
     this.#items = logItems({
       entries: conversation.entries,
       outgoing: conversation.sender.items,
+      restarts: conversation.restarts,
       ownSide: conversation.side,
       deliveredN: conversation.deliveredN,
+      peerReadN: conversation.peerReadN,
+      lateSince: conversation.lateSince,
       earlierThanVisit: conversation.earlierThanVisit,
       newAfter: this.#newAfter,
       now: Date.now(),
@@ -219,7 +226,7 @@ export class ChatLog extends LitElement {
 
   protected override render(): TemplateResult {
     const { conversation } = this
-    const name = conversation.summary.peer
+    const name = shownName(conversation.summary.peer)
     const unseen = this.#unseen()
     return html`<section
         class="log"
@@ -239,7 +246,8 @@ export class ChatLog extends LitElement {
       >
         ${this.#top(name)}
         <p class="log-opening">
-          You are talking to ${name}. Messages are end-to-end encrypted; the server cannot read them.
+          You are talking to <bdi>${name}</bdi>. Messages are end-to-end encrypted; the server cannot read
+          them.
         </p>
         <ol class="log-list">
           ${repeat(
@@ -287,10 +295,31 @@ export class ChatLog extends LitElement {
       </div>`
     if (conversation.phase !== 'ready') return html``
     return html`<div class="log-top">
-      <p class="muted small">
-        ${conversation.entries.length === 0 ? 'Say hello.' : `Beginning of your conversation with ${name}`}
-      </p>
+      ${
+        conversation.entries.length === 0
+          ? this.#hello()
+          : html`<p class="muted small">Beginning of your conversation with <bdi>${name}</bdi></p>`
+      }
     </div>`
+  }
+
+  #hello(): TemplateResult {
+    if (this.conversation.trust === 'verified') return html`<p class="muted small">Say hello.</p>`
+    return html`<p class="muted small">
+      Say hello. ${this.#compareButton('Compare safety numbers')} when you meet.
+    </p>`
+  }
+
+  #compareButton(label: string): TemplateResult {
+    return html`<button
+      class="link-button"
+      type="button"
+      @click=${() => {
+        this.dispatchEvent(new CustomEvent('compare-wanted', { bubbles: true }))
+      }}
+    >
+      ${label}
+    </button>`
   }
 
   #line(item: LogItem, name: string): TemplateResult {
@@ -299,6 +328,13 @@ export class ChatLog extends LitElement {
         return html`<li class="divider divider-day" data-key=${item.key}><span>${item.text}</span></li>`
       case 'new':
         return html`<li class="divider divider-new" data-key=${item.key}><span>New messages</span></li>`
+      case 'restart':
+        return html`<li class="log-note" data-key=${item.key} dir="auto">
+          ${restartWords(item.own, name, item.at, Date.now())}
+          ${item.own || this.conversation.trust === 'verified' ? nothing : this.#compareButton('Compare')}
+        </li>`
+      case 'lost':
+        return html`<li class="log-note" data-key=${item.key}>${lostWords(item.count)}</li>`
       case 'alarm':
         return this.#alarm(item, name)
       case 'message':
@@ -344,11 +380,19 @@ export class ChatLog extends LitElement {
       tabindex=${this.#tabIndexOf(item.key)}
     >
       <span class="visually-hidden">${item.own ? 'You' : name}:</span>
-      <span class="bubble" dir="auto">${textParts(item.text).map(textPart)}</span>
+      <span class="bubble" dir="auto">${bubbleText(item.text)}</span>
       <div class="message-foot">
         <time datetime=${isoTime(item.time)}>${clockTime(item.time)}</time>
-        ${item.status === null ? nothing : status(item.status, item.time)}
+        ${item.status === null ? nothing : status(item.status, item)}
       </div>
+      ${
+        item.lateSince === null
+          ? nothing
+          : html`<p class="message-late">
+              Not confirmed by <bdi>${name}</bdi>'s browser yet, though they were online since
+              ${clockTime(item.lateSince)}
+            </p>`
+      }
       ${item.failure === null ? nothing : this.#failed(item, item.failure)}
     </li>`
   }
@@ -426,28 +470,42 @@ export function targetOf(key: string, current: number, count: number): number | 
   }
 }
 
+function bubbleText(text: string): TemplateResult | (TemplateResult | string)[] {
+  return INVISIBLE.test(text) ? html`<em>No visible text</em>` : textParts(text).map(textPart)
+}
+
 /** Text nodes only, and no white space around them: a bubble shows it. */
 function textPart(part: TextPart): TemplateResult | string {
   if (part.kind === 'text') return part.text
-  return html`<a href=${part.href} target="_blank" rel="noopener noreferrer" referrerpolicy="no-referrer"
+  return html`<a
+    href=${part.href}
+    dir="ltr"
+    target="_blank"
+    rel="noopener noreferrer"
+    referrerpolicy="no-referrer"
     >${part.text}</a
   >`
 }
 
-function status(value: Status, time: number): TemplateResult {
-  return html`<span class="status" data-status=${value}
-    ><span class="visually-hidden">${statusText(value, time)}</span></span
+/** A word at the newest message of one's own; elsewhere the shape shows it, and a reader hears the words. */
+function status(value: Status, { time, isNewestOwn, lateSince }: MessageItem): TemplateResult {
+  const words = statusWords(value)
+  return html`<span class="status" data-status=${value} data-late=${lateSince === null ? nothing : 'true'}
+    ><span class=${isNewestOwn ? 'status-word' : 'visually-hidden'}>${words}</span
+    >${value === 'sent' ? html`<span class="visually-hidden"> ${clockTime(time)}</span>` : nothing}</span
   >`
 }
 
-function statusText(value: Status, time: number): string {
+function statusWords(value: Status): string {
   switch (value) {
     case 'waiting':
       return 'Waiting to be sent'
     case 'sent':
-      return `Sent ${clockTime(time)}`
+      return 'Sent'
     case 'delivered':
-      return `Delivered, sent ${clockTime(time)}`
+      return 'Delivered'
+    case 'read':
+      return 'Read'
     case 'failed':
       return 'Not sent'
   }

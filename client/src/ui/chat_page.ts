@@ -5,6 +5,15 @@ import type { ChatPlaces } from './chat_app'
 
 const ANY_ROOM = '00000000-0000-0000-0000-000000000000'
 
+/** What the log-in says above the form. */
+export type WhyLogIn = 'signed_out' | 'keys_missing' | 'keys_renewed'
+
+const QUERY_OF: Record<WhyLogIn, Record<string, string>> = {
+  signed_out: { signed_out: '1' },
+  keys_missing: { again: 'keys' },
+  keys_renewed: { again: '1' },
+}
+
 export interface ChatPage {
   readonly foldedName: string
   /** The conversation in the address, or null for the list. */
@@ -12,8 +21,7 @@ export interface ChatPage {
   readonly socketPath: string
   readonly maxCharacters: number
   readonly places: ChatPlaces
-  readonly logOut: string
-  logIn(next: string): string
+  logIn(next: string, why: WhyLogIn): string
 }
 
 /** Throws `MalformedData` when the template forgot something. */
@@ -31,10 +39,10 @@ export function chatPage(page: Document): ChatPage {
     places: {
       list: text(urls['chat']),
       addFriend: text(urls['add_friend']),
+      browsers: text(urls['browsers']),
       room: (conversation) => room.replace(ANY_ROOM, conversation),
     },
-    logOut: text(urls['log_out']),
-    logIn: (next) => `${logIn}?${new URLSearchParams({ next }).toString()}`,
+    logIn: (next, why) => `${logIn}?${new URLSearchParams({ ...QUERY_OF[why], next }).toString()}`,
   }
 }
 

@@ -8,7 +8,8 @@ export interface Link {
   readonly href: string
 }
 
-const CANDIDATE = /https?:\/\/[^\s<>"'`]+/giu
+/** A link ends before characters that turn the text around: it must read as where it goes. */
+const CANDIDATE = /https?:\/\/[^\s<>"'`\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]+/giu
 const TRAILING = /[.,;:!?…]+$/u
 
 export function textParts(text: string): TextPart[] {

@@ -1,14 +1,15 @@
 /** Signed in, but the browser has no keys: it cleared its storage, or never had any. The way back is a log-in. */
-import { csrfTokenOf } from '../net/api'
 import type { ChatPage } from './chat_page'
 
-export function showMissingKeys(page: Document, chat: Pick<ChatPage, 'logIn' | 'logOut'>): void {
+export function showMissingKeys(page: Document, chat: Pick<ChatPage, 'logIn'>): void {
   if (page.querySelector('[data-missing-keys]') !== null) return
   const button = page.createElement('button')
   button.className = 'button button-primary'
   button.type = 'button'
   button.textContent = 'Sign in again'
-  button.addEventListener('click', () => void signInAgain(page, chat))
+  button.addEventListener('click', () => {
+    location.assign(chat.logIn(location.pathname, 'keys_missing'))
+  })
   fill(page, 'This browser has no keys for you yet. Sign in again to bring them back.', button)
 }
 
@@ -28,15 +29,4 @@ function fill(page: Document, sentence: string, ...more: readonly HTMLElement[])
   line.textContent = sentence
   box.append(line, ...more)
   page.querySelector('[data-chat], chat-app')?.replaceWith(box)
-}
-
-/** Signs out on the server only: what this browser still keeps, drafts and unsent messages, stays. */
-async function signInAgain(page: Document, chat: Pick<ChatPage, 'logIn' | 'logOut'>): Promise<void> {
-  await fetch(chat.logOut, {
-    method: 'POST',
-    headers: { 'X-CSRFToken': csrfTokenOf(page) },
-    credentials: 'same-origin',
-    redirect: 'manual',
-  }).catch(() => undefined)
-  location.assign(chat.logIn(location.pathname))
 }

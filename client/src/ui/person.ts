@@ -16,6 +16,18 @@ export function initials(name: string): string {
   return name.slice(0, 2).toUpperCase()
 }
 
+const NAME_CHARACTERS = 32
+
+/** A name as it may stand anywhere: the server sends it, so nothing that turns or stretches the text around it gets through. */
+export function shownName(name: string): string {
+  const characters = Array.from(name.slice(0, 4 * NAME_CHARACTERS), (character) =>
+    /[\p{L}\p{N} ._-]/u.test(character) ? character : '\u{FFFD}',
+  )
+  return characters.length <= NAME_CHARACTERS
+    ? characters.join('')
+    : `${characters.slice(0, NAME_CHARACTERS).join('')}…`
+}
+
 export type PresenceState = 'online' | 'offline' | 'unknown'
 
 export function presenceState(online: boolean | null): PresenceState {
@@ -34,6 +46,6 @@ export function avatar(name: string, online?: boolean | null): TemplateResult {
       ? null
       : html`<span class="avatar-presence" data-state=${presenceState(online)}></span>`
   return html`<span class="avatar avatar-hue-${avatarHue(name)}" aria-hidden="true"
-    >${initials(name)}${dot}</span
+    >${initials(shownName(name))}${dot}</span
   >`
 }

@@ -30,6 +30,19 @@ export function dayName(time: number, now: number, style: TimeStyle = {}): strin
   return format(time, sameYear ? day : { ...day, year: 'numeric' }, style)
 }
 
+/** "23 Nov", with the year when it is another one. */
+export function shortDate(time: number, now: number, style: TimeStyle = {}): string {
+  const sameYear = format(time, { year: 'numeric' }, style) === format(now, { year: 'numeric' }, style)
+  const day = { day: 'numeric', month: 'short' } as const
+  return format(time, sameYear ? day : { ...day, year: 'numeric' }, style)
+}
+
+/** "14:02" today, otherwise "23 Nov, 14:02". */
+export function momentName(time: number, now: number, style: TimeStyle = {}): string {
+  const clock = clockTime(time, style)
+  return dayKey(time, style) === dayKey(now, style) ? clock : `${shortDate(time, now, style)}, ${clock}`
+}
+
 /** The same for all times of one day. */
 export function dayKey(time: number, style: TimeStyle = {}): string {
   return format(time, { year: 'numeric', month: '2-digit', day: '2-digit' }, style)

@@ -14,7 +14,7 @@ import {
   text,
   toWire,
 } from './json'
-import { ACCOUNT_KEY_BYTES, doorKind, type DoorKind } from './objects'
+import { ACCOUNT_KEY_BYTES, DEVICE_ID_BYTES, doorKind, type DoorKind } from './objects'
 
 export type { DoorKind } from './objects'
 
@@ -60,6 +60,20 @@ export interface LoggedIn {
   readonly nextAllowed: boolean
 }
 
+/** A log-in somewhere, as the server noted it. */
+export interface BrowserSession {
+  /** Names the session to `/api/browsers/end/`, and to nothing else. */
+  readonly session: string
+  /** Whose key signs there, or null where no key of the chain belongs to it. */
+  readonly device: Bytes | null
+  readonly name: string
+  readonly address: string
+  /** Milliseconds since 1970. */
+  readonly signedInAt: number
+  readonly seenAt: number
+  readonly isThis: boolean
+}
+
 export interface RecoveryBegun {
   readonly clientSalt: Bytes
   readonly chain: readonly Bytes[]
@@ -100,8 +114,52 @@ export function encodeKeys(keys: KeysUpload): unknown {
   }
 }
 
-export function encodeEntry(entry: Bytes): unknown {
-  return toWire({ entry })
+/** `vault` goes with an `ak_rotate` among the entries, and only then. */
+export function encodeChainEntries(body: {
+  readonly entries: readonly Bytes[]
+  readonly vault: SealedVault | null
+}): unknown {
+  return { entries: toWire(body.entries), vault: body.vault === null ? null : encodeVault(body.vault) }
+}
+
+export function encodeRenewal(body: {
+  readonly authKey: string
+  readonly newAuthKey: string | null
+  readonly entries: readonly Bytes[]
+  readonly doors: readonly Door[]
+  readonly vault: SealedVault
+}): unknown {
+  return {
+    auth_key: body.authKey,
+    new_auth_key: body.newAuthKey,
+    entries: toWire(body.entries),
+    doors: body.doors.map(encodeDoor),
+    vault: encodeVault(body.vault),
+  }
+}
+
+export function encodeReset(body: {
+  readonly authKey: string
+  readonly entries: readonly Bytes[]
+  readonly doors: readonly Door[]
+  readonly recoveryHash: Bytes
+  readonly vault: SealedVault
+}): unknown {
+  return {
+    auth_key: body.authKey,
+    entries: toWire(body.entries),
+    doors: body.doors.map(encodeDoor),
+    recovery_hash: toWire(body.recoveryHash),
+    vault: encodeVault(body.vault),
+  }
+}
+
+export function encodeDevice(device: Bytes): unknown {
+  return toWire({ device })
+}
+
+export function encodeSessionEnd(session: string): unknown {
+  return { session }
 }
 
 export function encodeSignUp(body: {
@@ -210,6 +268,21 @@ export const decodeLoggedIn: Decoder<LoggedIn> = looseObject<LoggedIn>({
   username: text,
   keys: orNull(keys),
   nextAllowed: flag,
+})
+export const decodeRenewed = csrf
+export const decodeReset = csrf
+export const decodeBrowsers: Decoder<{ readonly browsers: readonly BrowserSession[] }> = looseObject({
+  browsers: arrayOf(
+    looseObject<BrowserSession>({
+      session: text,
+      device: orNull(bytesOfLength(DEVICE_ID_BYTES)),
+      name: text,
+      address: text,
+      signedInAt: count,
+      seenAt: count,
+      isThis: flag,
+    }),
+  ),
 })
 export const decodeEntryStored = looseObject<{ readonly seq: number }>({ seq: positive })
 export const decodeRecoveryBegun: Decoder<RecoveryBegun> = looseObject<RecoveryBegun>({

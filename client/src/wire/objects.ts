@@ -3,7 +3,7 @@
  *
  * Decoding checks form only: types, lengths, ranges, order. Whether an object is genuine is the matter of `crypto/`.
  */
-import { type Bytes, equal, fromUtf8, MalformedData, toHex, utf8 } from './bytes'
+import { type Bytes, equal, fromUtf8, MalformedData, toHex, uint64, utf8 } from './bytes'
 import {
   bytesAt,
   type CborValue,
@@ -19,12 +19,14 @@ import {
 const VERSION = 1
 const SUITE = 2
 const ID_BYTES = 16
+export const DEVICE_ID_BYTES = ID_BYTES
 const KEY_BYTES = 32
 const HASH_BYTES = 32
 const NONCE_BYTES = 12
 const SIGNATURE_BYTES = 64
 export const ACCOUNT_KEY_BYTES = 1216
 const SEALED_SECRET_BYTES = 1120 + 32 + 16
+const READ_BOX_BYTES = NONCE_BYTES + 11 + 16
 
 export type Side = 0 | 1
 export type DoorKind = 'password' | 'recovery'
@@ -47,6 +49,21 @@ export type ChainPayload =
       readonly accountPublic: Bytes
     }
   | { readonly kind: 'device_add'; readonly devicePublic: Bytes }
+  | { readonly kind: 'device_revoke' | 'device_retire'; readonly device: Bytes }
+  | {
+      readonly kind: 'ak_rotate'
+      readonly generation: number
+      readonly accountPublic: Bytes
+      readonly vaultGeneration: number
+    }
+  | {
+      readonly kind: 'reset'
+      readonly origin: string
+      readonly name: string
+      readonly identityPublic: Bytes
+      readonly generation: number
+      readonly accountPublic: Bytes
+    }
 
 export interface ChainEntryBody {
   readonly seq: number
@@ -69,9 +86,15 @@ export function encodeChainBody(entry: ChainEntryBody): Bytes {
 function payloadPlaces(payload: ChainPayload): readonly CborValue[] {
   switch (payload.kind) {
     case 'genesis':
+    case 'reset':
       return [payload.origin, payload.name, payload.identityPublic, payload.generation, payload.accountPublic]
     case 'device_add':
       return [payload.devicePublic]
+    case 'device_revoke':
+    case 'device_retire':
+      return [payload.device]
+    case 'ak_rotate':
+      return [payload.generation, payload.accountPublic, payload.vaultGeneration]
   }
 }
 
@@ -95,21 +118,44 @@ export function decodeChainEntry(entry: Bytes): ChainEntry {
 }
 
 function chainPayload(kind: string, payload: CborValue | undefined): ChainPayload {
-  if (kind === 'genesis') {
-    const [origin, name, identityPublic, generation, accountPublic] = places(payload, 5, 'genesis')
-    exactly(generation, 1, 'generation in genesis')
-    return {
-      kind,
-      origin: textAt(origin, 'origin'),
-      name: textAt(name, 'name'),
-      identityPublic: bytesAt(identityPublic, 'identity key', KEY_BYTES),
-      generation: 1,
-      accountPublic: bytesAt(accountPublic, 'account key', ACCOUNT_KEY_BYTES),
+  switch (kind) {
+    case 'genesis':
+    case 'reset':
+      return newIdentity(kind, payload)
+    case 'device_add': {
+      const [devicePublic] = places(payload, 1, kind)
+      return { kind, devicePublic: bytesAt(devicePublic, 'device key', KEY_BYTES) }
     }
+    case 'device_revoke':
+    case 'device_retire': {
+      const [device] = places(payload, 1, kind)
+      return { kind, device: bytesAt(device, 'device', ID_BYTES) }
+    }
+    case 'ak_rotate': {
+      const [generation, accountPublic, vaultGeneration] = places(payload, 3, kind)
+      return {
+        kind,
+        generation: uintAt(generation, 'generation', 2),
+        accountPublic: bytesAt(accountPublic, 'account key', ACCOUNT_KEY_BYTES),
+        vaultGeneration: uintAt(vaultGeneration, 'generation of a vault key', 1),
+      }
+    }
+    default:
+      throw new MalformedData('kind of a key-chain entry')
   }
-  if (kind !== 'device_add') throw new MalformedData('kind of a key-chain entry')
-  const [devicePublic] = places(payload, 1, 'device_add')
-  return { kind, devicePublic: bytesAt(devicePublic, 'device key', KEY_BYTES) }
+}
+
+function newIdentity(kind: 'genesis' | 'reset', payload: CborValue | undefined): ChainPayload {
+  const [origin, name, identityPublic, generation, accountPublic] = places(payload, 5, kind)
+  if (kind === 'genesis') exactly(generation, 1, 'generation in genesis')
+  return {
+    kind,
+    origin: textAt(origin, 'origin'),
+    name: textAt(name, 'name'),
+    identityPublic: bytesAt(identityPublic, 'identity key', KEY_BYTES),
+    generation: uintAt(generation, 'generation', kind === 'genesis' ? 1 : 2),
+    accountPublic: bytesAt(accountPublic, 'account key', ACCOUNT_KEY_BYTES),
+  }
 }
 
 // Epochs
@@ -337,10 +383,36 @@ export interface HeadBody {
   readonly hash: Bytes
   readonly vaultVersion: number
   readonly device: Bytes
+  /** Whose secret the read position is encrypted under. */
+  readonly epoch: number
+  /** The box with the read position. */
+  readonly read: Bytes
 }
 
 export function encodeHeadBody(head: HeadBody): Bytes {
-  return encodeCbor([VERSION, head.conversation, head.n, head.hash, head.vaultVersion, head.device])
+  return encodeCbor([
+    VERSION,
+    head.conversation,
+    head.n,
+    head.hash,
+    head.vaultVersion,
+    head.device,
+    head.epoch,
+    head.read,
+  ])
+}
+
+/** Always of the same length, so that its size says nothing. */
+export function encodeReadPosition(n: number): Bytes {
+  return encodeCbor([VERSION, uint64(n)])
+}
+
+export function decodeReadPosition(bytes: Bytes): number {
+  const [version, place] = places(decodeExact(bytes), 2, 'read position')
+  exactly(version, VERSION, 'version of a read position')
+  const n = new DataView(bytesAt(place, 'read position', 8).buffer).getBigUint64(0)
+  if (n > Number.MAX_SAFE_INTEGER) throw new MalformedData('read position')
+  return Number(n)
 }
 
 export function encodeHead(body: Bytes, signature: Bytes): Bytes {
@@ -350,7 +422,11 @@ export function encodeHead(body: Bytes, signature: Bytes): Bytes {
 export function decodeHead(head: Bytes): HeadBody & { readonly body: Bytes; readonly signature: Bytes } {
   const [bodyPlace, signature] = places(decodeExact(head), 2, 'head')
   const body = bytesAt(bodyPlace, 'head')
-  const [version, conversation, n, hash, vaultVersion, device] = places(decodeExact(body), 6, 'head')
+  const [version, conversation, n, hash, vaultVersion, device, epoch, read] = places(
+    decodeExact(body),
+    8,
+    'head',
+  )
   exactly(version, VERSION, 'version of a head')
   return {
     body,
@@ -360,6 +436,8 @@ export function decodeHead(head: Bytes): HeadBody & { readonly body: Bytes; read
     hash: bytesAt(hash, 'log hash', HASH_BYTES),
     vaultVersion: uintAt(vaultVersion, 'version of a vault', 1),
     device: bytesAt(device, 'device', ID_BYTES),
+    epoch: uintAt(epoch, 'epoch', 1),
+    read: bytesAt(read, 'read position', READ_BOX_BYTES),
   }
 }
 
@@ -370,7 +448,20 @@ export interface Pin extends ChainPosition {
   readonly conversation: Bytes
   readonly identityPublic: Bytes
   readonly fingerprint: Bytes
-  readonly verified: boolean
+  /** When safety numbers were compared, in milliseconds since 1970; 0 for never. */
+  readonly verifiedAt: number
+}
+
+/** Whom a link named, before a chat with them was open. */
+export interface Expected {
+  /** Folded. */
+  readonly name: string
+  readonly fingerprint: Bytes
+}
+
+export interface Preferences {
+  /** Whether friends are shown what was read, and what they read is shown here. */
+  readonly sharesRead: boolean
 }
 
 /** How far a conversation's log was checked, and how far it was read. */
@@ -401,6 +492,9 @@ export interface VaultContent {
   readonly pins: readonly Pin[]
   /** Sorted by conversation. */
   readonly positions: readonly ReadPosition[]
+  /** Sorted by name. */
+  readonly expected: readonly Expected[]
+  readonly preferences: Preferences
 }
 
 export function encodeVaultContent(content: VaultContent): Bytes {
@@ -414,16 +508,18 @@ export function encodeVaultContent(content: VaultContent): Bytes {
       pin.conversation,
       pin.identityPublic,
       pin.fingerprint,
-      pin.verified ? 1 : 0,
+      pin.verifiedAt,
       pin.seq,
       pin.head,
     ]),
     content.positions.map((at) => [at.conversation, at.checkedN, at.logHash, at.readN]),
+    content.expected.map(({ name, fingerprint }) => [name, fingerprint]),
+    [content.preferences.sharesRead ? 1 : 0],
   ])
 }
 
 export function decodeVaultContent(bytes: Bytes): VaultContent {
-  const at = places(decodeExact(bytes), 7, 'vault')
+  const at = places(decodeExact(bytes), 9, 'vault')
   exactly(at[0], VERSION, 'version of vault content')
   const content = {
     identityPublic: bytesAt(at[1], 'identity key', KEY_BYTES),
@@ -432,16 +528,37 @@ export function decodeVaultContent(bytes: Bytes): VaultContent {
     chain: chainPosition(at[4]),
     pins: list(at[5], 'pins').map(pin),
     positions: list(at[6], 'positions').map(readPosition),
+    expected: list(at[7], 'expected').map(expected),
+    preferences: preferences(at[8]),
   }
-  requireOrder(content.pins)
-  requireOrder(content.positions)
+  content.accountKeys.forEach(requireNext)
+  requireOrder(content.pins, ({ conversation }) => toHex(conversation))
+  requireOrder(content.positions, ({ conversation }) => toHex(conversation))
+  requireOrder(content.expected, ({ name }) => name)
   return content
 }
 
-function accountKey(place: CborValue, index: number): AccountKey {
+function accountKey(place: CborValue): AccountKey {
   const [generation, seed] = places(place, 2, 'account key')
-  exactly(generation, index + 1, 'generation of an account key')
-  return { generation: index + 1, seed: bytesAt(seed, 'account key', KEY_BYTES) }
+  return { generation: uintAt(generation, 'generation', 1), seed: bytesAt(seed, 'account key', KEY_BYTES) }
+}
+
+/** Without a gap from the first on, which is not 1 for who started fresh. */
+function requireNext({ generation }: AccountKey, index: number, keys: readonly AccountKey[]): void {
+  const before = keys[index - 1]
+  if (before !== undefined && generation !== before.generation + 1)
+    throw new MalformedData('generation of an account key')
+}
+
+function expected(place: CborValue): Expected {
+  const [name, fingerprint] = places(place, 2, 'expected')
+  return { name: textAt(name, 'name'), fingerprint: bytesAt(fingerprint, 'fingerprint', HASH_BYTES) }
+}
+
+function preferences(place: CborValue | undefined): Preferences {
+  const [sharesRead] = places(place, 1, 'preferences')
+  if (sharesRead !== 0 && sharesRead !== 1) throw new MalformedData('preferences')
+  return { sharesRead: sharesRead === 1 }
 }
 
 function doorPublic(place: CborValue): DoorPublic {
@@ -456,13 +573,12 @@ export function doorKind(value: unknown): DoorKind {
 }
 
 function pin(place: CborValue): Pin {
-  const [conversation, identityPublic, fingerprint, verified, seq, head] = places(place, 6, 'pin')
-  if (verified !== 0 && verified !== 1) throw new MalformedData('pin')
+  const [conversation, identityPublic, fingerprint, verifiedAt, seq, head] = places(place, 6, 'pin')
   return {
     conversation: bytesAt(conversation, 'conversation', ID_BYTES),
     identityPublic: bytesAt(identityPublic, 'identity key', KEY_BYTES),
     fingerprint: bytesAt(fingerprint, 'fingerprint', HASH_BYTES),
-    verified: verified === 1,
+    verifiedAt: uintAt(verifiedAt, 'time of a comparison'),
     ...chainPosition([seq ?? 0, head ?? '']),
   }
 }
@@ -477,12 +593,12 @@ function readPosition(place: CborValue): ReadPosition {
   }
 }
 
-/** One item for each conversation, in ascending order of its bytes. */
-function requireOrder(items: readonly { readonly conversation: Bytes }[]): void {
+/** One item for each key, in ascending order. */
+function requireOrder<T>(items: readonly T[], keyOf: (item: T) => string): void {
   items.reduce((before, item) => {
-    const conversation = toHex(item.conversation)
-    if (conversation <= before) throw new MalformedData('order in the vault')
-    return conversation
+    const key = keyOf(item)
+    if (key <= before) throw new MalformedData('order in the vault')
+    return key
   }, '')
 }
 

@@ -2,19 +2,33 @@
 import 'fake-indexeddb/auto'
 import { ChatSession } from '../../src/chat/session'
 import type { Locks } from '../../src/chat/outbox'
-import { type BrowserKeys, createAccount } from '../../src/crypto/account'
+import {
+  addDevice,
+  type BrowserKeys,
+  createAccount,
+  keysForDevice,
+  rotateWhenOld,
+  type Unlocked,
+  unlockAccount,
+} from '../../src/crypto/account'
+import { activeDevices, hasActiveDevice } from '../../src/crypto/key_chain'
+import { renewAccount, resetAccount } from '../../src/crypto/key_renewal'
+import { passwordDoor } from '../../src/crypto/password'
+import { type Api, ApiRefused } from '../../src/net/api'
 import type { Clock } from '../../src/net/clock'
 import { type Database, openDatabase } from '../../src/store/database'
-import { newUuid, systemRandom } from '../../src/wire/bytes'
+import { decodeKeys, encodeChainEntries, encodeRenewal, encodeReset } from '../../src/wire/api'
+import { type Bytes, equal, newUuid, systemRandom } from '../../src/wire/bytes'
 import { FakeServer, type StoredConversation } from './fake_network'
 
-const ORIGIN = 'https://chat.example'
+export const ORIGIN = 'https://chat.example'
+const START = 1_700_000_000_000
 /** A second of the program is this many times shorter in the test. */
 const HASTE = 100
 
 /** Time that runs faster, so that back-off and confirmations need no waiting. */
 export const hastyClock: Clock = {
-  now: () => Math.floor(performance.now() * HASTE) + 1_700_000_000_000,
+  now: () => Math.floor(performance.now() * HASTE) + START,
   after(delayMs, run) {
     const timer = setTimeout(run, delayMs / HASTE)
     return () => {
@@ -51,37 +65,163 @@ export interface Tab {
   crash(): void
 }
 
+/** Somebody with a password, who signs in to browsers. */
+export class Human {
+  readonly #stretched = systemRandom(32)
+  readonly browsers: Browser[] = []
+  #made = 0
+
+  constructor(
+    readonly name: string,
+    readonly server: FakeServer,
+    readonly conversation: string,
+  ) {}
+
+  /** The first browser, with all keys. */
+  async signUp(): Promise<Browser> {
+    const { name, server } = this
+    const { keys, browser } = await createAccount({
+      origin: ORIGIN,
+      name,
+      stretched: this.#stretched,
+      recoveryCode: systemRandom(20),
+      ...chance(),
+    })
+    server.people.set(name, { chain: [...keys.chain], doors: keys.doors, vault: keys.vault })
+    return this.#browser(browser)
+  }
+
+  /** One browser more. */
+  async signIn(): Promise<Browser> {
+    return this.#browser(await this.#newDevice())
+  }
+
+  /** In a browser whose keys are there, but were renewed or signed out elsewhere. */
+  async signInAgain(browser: Browser): Promise<void> {
+    const { device } = browser.keys
+    const unlocked = await this.#unlock()
+    const stands = hasActiveDevice(unlocked.chain, device.id)
+    browser.keys = stands ? await keysForDevice(unlocked, device) : await this.#newDevice()
+  }
+
+  /** All keys anew from this browser; whichever others are named are signed out. */
+  async renew(from: Browser, revoke: readonly Browser[]): Promise<void> {
+    const { device } = from.keys
+    const ids = revoke.map(({ keys }) => keys.device.id)
+    await this.#untilFirst(async (api) => {
+      const unlocked = await this.#unlock()
+      const standing = activeDevices(unlocked.chain).filter(({ id }) => ids.some((one) => equal(one, id)))
+      const options = { revoke: standing.map(({ id }) => id), device, newStretched: null, ...chance() }
+      const renewed = await renewAccount(unlocked, options)
+      const proof = { authKey: 'ak1:', newAuthKey: null }
+      await api.request('POST', '/api/keys/renew/', encodeRenewal({ ...proof, ...renewed }))
+      from.keys = renewed.browser
+    })
+  }
+
+  /** An account key that grew old is renewed as at a log-in; the vault key stays. */
+  async rotate(): Promise<void> {
+    await this.#untilFirst(async (api) => {
+      const later = { ...chance(), now: chance().now + 91 * 24 * 3600 * 1000 * (1 + this.#made++) }
+      const rotated = await rotateWhenOld(await this.#unlock(), later)
+      if (rotated === null) throw new Error('The account key is not old.')
+      await api.request('POST', '/api/key-chain/', encodeChainEntries(rotated))
+    })
+  }
+
+  /** Password and recovery code are lost: a new identity, and all browsers signed out. */
+  async startFresh(): Promise<Browser> {
+    const { name, server } = this
+    const keys = decodeKeys(await server.api({ name, device: null }).request('GET', '/api/keys/'))
+    const reset = await resetAccount({
+      origin: ORIGIN,
+      name,
+      entries: keys.chain,
+      vaultVersion: keys.vault.version,
+      stretched: this.#stretched,
+      recoveryCode: systemRandom(20),
+      ...chance(),
+    })
+    const api = server.api({ name, device: null })
+    await api.request('POST', '/api/keys/reset/', encodeReset({ authKey: 'ak1:', ...reset }))
+    return this.#browser(reset.browser)
+  }
+
+  async #newDevice(): Promise<BrowserKeys> {
+    return this.#untilFirst(async (api) => {
+      const added = await addDevice(await this.#unlock(), chance())
+      await api.request('POST', '/api/key-chain/', encodeChainEntries(added))
+      return added.browser
+    })
+  }
+
+  async #unlock(): Promise<Unlocked> {
+    const { name, server } = this
+    const keys = decodeKeys(await server.api({ name, device: null }).request('GET', '/api/keys/'))
+    const door = keys.doors.find(({ kind }) => kind === 'password')
+    if (door === undefined) throw new Error('There is no door for the password.')
+    const doorKey = await passwordDoor(this.#stretched)
+    return unlockAccount({ origin: ORIGIN, name, chain: keys.chain, door, vault: keys.vault, doorKey })
+  }
+
+  /** Once more from the start when another browser was faster. */
+  async #untilFirst<T>(act: (api: Api) => Promise<T>): Promise<T> {
+    for (;;) {
+      try {
+        return await act(this.server.api({ name: this.name, device: null }))
+      } catch (error) {
+        if (!(error instanceof ApiRefused && error.status === 409)) throw error
+      }
+    }
+  }
+
+  async #browser(keys: BrowserKeys): Promise<Browser> {
+    const count = this.browsers.length
+    const database = await openDatabase(count === 0 ? this.name : `${this.name}#${count}`)
+    const browser = new Browser(keys, database, this)
+    this.browsers.push(browser)
+    return browser
+  }
+}
+
+function chance(): { readonly now: number; readonly random: (length: number) => Bytes } {
+  return { now: START, random: systemRandom }
+}
+
 export class Browser {
   readonly locks = new BrowserLocks()
   readonly tabs: Tab[] = []
 
   constructor(
-    readonly keys: BrowserKeys,
+    public keys: BrowserKeys,
     readonly database: Database,
-    readonly server: FakeServer,
-    readonly conversation: string,
+    readonly human: Human,
   ) {}
 
   async tab(): Promise<Tab> {
+    const { keys } = this
+    const { server, conversation } = this.human
     const { locks, die } = this.locks.tab()
+    const login = { name: keys.name, device: keys.device.id }
     const session = new ChatSession({
-      account: { username: this.keys.name, browser: this.keys },
+      account: { username: keys.name, browser: keys },
       database: this.database,
-      api: this.server.api(this.keys.name),
-      connect: () => this.server.connect(this.keys.name),
+      api: server.api(login),
+      connect: () => server.connect(login),
       clock: hastyClock,
       random: systemRandom,
       jitter: Math.random,
       locks,
       isOnline: () => true,
     })
-    await session.start(this.conversation)
+    await session.start(conversation)
     const tab = {
       session,
       crash: () => {
         die()
         session.stop()
-        this.tabs.splice(this.tabs.indexOf(tab), 1)
+        const place = this.tabs.indexOf(tab)
+        if (place >= 0) this.tabs.splice(place, 1)
       },
     }
     this.tabs.push(tab)
@@ -92,6 +232,7 @@ export class Browser {
 export interface Cast {
   readonly server: FakeServer
   readonly stored: StoredConversation
+  /** Their first browsers. */
   readonly alice: Browser
   readonly bob: Browser
 }
@@ -103,22 +244,9 @@ export async function cast(): Promise<Cast> {
   const server = new FakeServer()
   const [aliceName, bobName] = [`alice${casts}`, `bobby${casts}`]
   const stored = await server.befriend(newUuid(systemRandom), aliceName, bobName)
-  const alice = await browser(server, aliceName, stored.id)
-  const bob = await browser(server, bobName, stored.id)
+  const alice = await new Human(aliceName, server, stored.id).signUp()
+  const bob = await new Human(bobName, server, stored.id).signUp()
   return { server, stored, alice, bob }
-}
-
-async function browser(server: FakeServer, name: string, conversation: string): Promise<Browser> {
-  const account = await createAccount({
-    origin: ORIGIN,
-    name,
-    stretched: systemRandom(32),
-    recoveryCode: systemRandom(20),
-    now: 1_700_000_000_000,
-    random: systemRandom,
-  })
-  server.people.set(name, { chain: [...account.keys.chain], vault: account.keys.vault })
-  return new Browser(account.browser, await openDatabase(name), server, conversation)
 }
 
 /** Waits until `holds` does, for at most a few seconds. */

@@ -112,10 +112,14 @@ test('what a dead tab had sent unanswered does not wait for ever in the tab that
     if (when === 'after' && type === 'envelope.send') a.crash()
     return 'pass'
   }
+  let adopted = false
+  a2.session.onChange(() => {
+    adopted ||= a2.session.selected?.sender.items.length === 1
+  })
   await write(a, 'sent, but never answered')
 
   await eventually(() => textsOf(a2).length === 1, 'the other tab shows it')
-  await eventually(() => (a2.session.selected?.sender.items.length ?? 0) === 1, 'the other tab adopts it')
+  await eventually(() => adopted, 'the other tab adopts it')
   await eventually(() => a2.session.selected?.sender.items.length === 0, 'nothing waits any more')
   expect(textsOf(a2)).toEqual(['sent, but never answered'])
   calm(a2, b)

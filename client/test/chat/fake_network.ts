@@ -3,15 +3,29 @@
  *
  * Only the server is made up: frames are real text, and everything sealed, signed or hashed in them is real.
  */
+import { CryptoRefusal } from '../../src/crypto/errors'
+import {
+  extendKeyChain,
+  hasActiveDevice,
+  type VerifiedChain,
+  verifyKeyChain,
+} from '../../src/crypto/key_chain'
+import { hash } from '../../src/crypto/labels'
 import { envelopeHash, type LogPosition, logNext, logStart } from '../../src/crypto/log'
-import type { SealedVault } from '../../src/wire/api'
-import { decodeVault, encodeVault } from '../../src/wire/api'
+import { type Api, ApiRefused, ApiUnreachable, type Method } from '../../src/net/api'
+import type { SocketLike } from '../../src/net/socket'
+import { decodeVault, type Door, encodeDoor, encodeVault, type SealedVault } from '../../src/wire/api'
 import { type Bytes, equal, fromBase64url, toHex, uuidToBytes } from '../../src/wire/bytes'
 import type { Row, ServerFrame, Summary } from '../../src/wire/frames'
 import { toWire } from '../../src/wire/json'
-import { decodeEnvelope, decodeHead, type Side } from '../../src/wire/objects'
-import { type Api, ApiRefused } from '../../src/net/api'
-import type { SocketLike } from '../../src/net/socket'
+import {
+  type ChainPayload,
+  decodeChainEntry,
+  decodeEnvelope,
+  decodeEpochRecord,
+  decodeHead,
+  type Side,
+} from '../../src/wire/objects'
 
 export interface StoredConversation {
   readonly id: string
@@ -24,12 +38,23 @@ export interface StoredConversation {
   writers: Map<string, { seq: number; hash: Bytes }>
 }
 
-interface Person {
+/** What the server keeps of somebody. */
+export interface Person {
   chain: Bytes[]
+  doors: readonly Door[]
   vault: SealedVault
 }
 
+/** Who asks, and with which log-in: that of the browser with this device, or null of one that has none yet. */
+export interface Login {
+  readonly name: string
+  readonly device: Bytes | null
+}
+
 type Json = Record<string, unknown>
+type ChainKind = ChainPayload['kind']
+
+const NO_HASH = new Uint8Array(32)
 
 class Socket implements SocketLike {
   onopen: (() => void) | null = null
@@ -38,9 +63,13 @@ class Socket implements SocketLike {
   alive = true
 
   constructor(
-    readonly name: string,
+    readonly login: Login,
     private readonly server: FakeServer,
   ) {}
+
+  get name(): string {
+    return this.login.name
+  }
 
   send(text: string): void {
     if (this.alive) this.server.receive(this, text)
@@ -73,8 +102,11 @@ export class FakeServer {
   /** What the server makes of what it sends; for a server that lies. */
   tamper: (frame: ServerFrame, to: string) => ServerFrame = (frame) => frame
   refuse: (type: string) => { code: string; retryAfter: number | null } | null = () => null
+  /** The same for requests of `/api/`; a lost answer is none. */
+  apiFault: (when: 'before' | 'after', method: Method, path: string) => 'pass' | 'break' = () => 'pass'
   now = 1_700_000_000_000
-  #work: Promise<void> = Promise.resolve()
+  readonly #chains = new Map<string, VerifiedChain>()
+  #work: Promise<unknown> = Promise.resolve()
 
   async befriend(id: string, first: string, second: string): Promise<StoredConversation> {
     const conversation: StoredConversation = {
@@ -91,10 +123,18 @@ export class FakeServer {
     return conversation
   }
 
-  connect(name: string): SocketLike {
-    const socket = new Socket(name, this)
+  connect(login: Login): SocketLike {
+    const socket = new Socket(login, this)
     this.sockets.add(socket)
-    this.#send(socket, { type: 'welcome', name, serverTime: this.now, requests: 0, presence: [] })
+    if (this.#isEnded(login)) socket.break(4401)
+    else
+      this.#send(socket, {
+        type: 'welcome',
+        name: login.name,
+        serverTime: this.now,
+        requests: 0,
+        presence: [],
+      })
     return socket
   }
 
@@ -102,25 +142,136 @@ export class FakeServer {
     for (const socket of this.sockets) if (socket.name === name) socket.break(code)
   }
 
-  api(name: string): Api {
+  api(login: Login): Api {
     return {
       useCsrfToken: () => undefined,
-      request: async (method, _path, body) => {
-        await new Promise((resolve) => setImmediate(resolve))
-        const person = this.#person(name)
-        if (method === 'PUT') {
-          const vault = decodeVault(body)
-          if (vault.version !== person.vault.version + 1)
-            throw new ApiRefused(409, 'vault_conflict', 'Another browser was first.', {}, null)
-          person.vault = vault
-        }
-        return encodeVault(person.vault)
-      },
+      request: (method, path, body) =>
+        new Promise((resolve, reject) => {
+          setImmediate(() => {
+            this.#inTurn(() => this.#request(login, method, path, body)).then(resolve, reject)
+          })
+        }),
     }
   }
 
+  async #request(login: Login, method: Method, path: string, body: unknown): Promise<unknown> {
+    const lost = new ApiUnreachable('The server did not answer.')
+    if (this.apiFault('before', method, path) === 'break') throw lost
+    if (this.#isEnded(login)) throw refusal(401, 'signed_out')
+    const answer = await this.#carryOut(login, method, path, (body ?? {}) as Json)
+    if (this.apiFault('after', method, path) === 'break') throw lost
+    return answer
+  }
+
+  async #carryOut(login: Login, method: Method, path: string, body: Json): Promise<unknown> {
+    const person = this.#person(login.name)
+    switch (`${method} ${path}`) {
+      case 'GET /api/vault/':
+        return encodeVault(person.vault)
+      case 'PUT /api/vault/':
+        person.vault = nextVault(person, body)
+        return encodeVault(person.vault)
+      case 'GET /api/keys/':
+        return {
+          username: login.name,
+          chain: toWire(person.chain),
+          doors: person.doors.map(encodeDoor),
+          vault: encodeVault(person.vault),
+          recovery_confirmed: true,
+        }
+      case 'POST /api/key-chain/':
+        await this.#grow(login.name, body, ['device_add', 'device_retire', 'ak_rotate'])
+        return { seq: person.chain.length }
+      case 'POST /api/keys/renew/':
+        await this.#grow(login.name, body, ['device_revoke', 'ak_rotate'])
+        person.doors = (body['doors'] as Json[]).map(doorOf)
+        return { csrf_token: 'next' }
+      case 'POST /api/keys/reset/':
+        await this.#grow(login.name, body, ['reset', 'device_add'])
+        person.doors = (body['doors'] as Json[]).map(doorOf)
+        return { csrf_token: 'next' }
+      default:
+        throw new Error(`There is no ${method} ${path}.`)
+    }
+  }
+
+  /** All or nothing: the entries, and the vault that comes with them. Whose browser ended is signed out. */
+  async #grow(name: string, body: Json, allowed: readonly ChainKind[]): Promise<void> {
+    const person = this.#person(name)
+    const entries = (body['entries'] as string[]).map(fromBase64url)
+    const decoded = entries.map(decodeChainEntry)
+    if (!decoded.every(({ payload }) => allowed.includes(payload.kind))) throw refusal(400, 'chain_refused')
+    const before = await this.#chainOf(name)
+    const [first] = decoded
+    if (first?.seq !== before.seq + 1 || !equal(first.prev, before.head)) throw refusal(409, 'chain_conflict')
+    const after = await extendKeyChain(before, entries).catch((error: unknown) => {
+      throw error instanceof CryptoRefusal ? refusal(400, 'chain_refused') : error
+    })
+    const renews = decoded.some(({ payload }) => payload.kind === 'ak_rotate' || payload.kind === 'reset')
+    if (renews !== (body['vault'] !== null)) throw refusal(400, 'malformed_request')
+    if (renews) person.vault = nextVault(person, body['vault'])
+    person.chain = [...person.chain, ...entries]
+    this.#chains.set(name, after)
+    for (const socket of this.sockets) if (this.#isEnded(socket.login)) socket.break(4401)
+    this.#keysChanged(name)
+  }
+
+  /** As checked entry by entry, again where a test put another chain in its place. */
+  async #chainOf(name: string): Promise<VerifiedChain> {
+    const { chain } = this.#person(name)
+    const known = this.#chains.get(name)
+    const head = chain.at(-1)
+    if (
+      known?.seq === chain.length &&
+      head !== undefined &&
+      equal(known.head, await hash('chain/entry', head))
+    )
+      return known
+    const [genesis] = chain
+    if (genesis === undefined) throw new Error('A chain has a first entry.')
+    const { payload } = decodeChainEntry(genesis)
+    if (payload.kind !== 'genesis') throw new Error('A chain begins with genesis.')
+    const verified = await verifyKeyChain(chain, { origin: payload.origin, name: payload.name })
+    this.#chains.set(name, verified)
+    return verified
+  }
+
+  #isEnded({ name, device }: Login): boolean {
+    if (device === null) return false
+    const ended = this.#chains.get(name)?.devices.get(toHex(device))?.ended
+    return ended !== null && ended !== undefined
+  }
+
+  #keysChanged(name: string): void {
+    for (const socket of this.sockets)
+      if (socket.name === name && socket.alive)
+        this.#send(socket, { type: 'keys.changed', conversation: null })
+    for (const conversation of this.conversations.values())
+      for (const socket of this.sockets)
+        if (socket.name !== name && this.#isBetween(conversation, name, socket.name) && socket.alive)
+          this.#send(socket, { type: 'keys.changed', conversation: conversation.id })
+  }
+
+  #isBetween({ members }: StoredConversation, one: string, other: string): boolean {
+    return members.includes(one) && members.includes(other)
+  }
+
+  /** Tells the friends of whoever came or went. */
+  presence(name: string, online: boolean): void {
+    for (const conversation of this.conversations.values())
+      for (const socket of this.sockets)
+        if (socket.name !== name && this.#isBetween(conversation, name, socket.name) && socket.alive)
+          this.#send(socket, { type: 'presence', conversation: conversation.id, online })
+  }
+
+  #inTurn<T>(task: () => Promise<T>): Promise<T> {
+    const done = this.#work.then(task)
+    this.#work = done.catch(() => undefined)
+    return done
+  }
+
   receive(socket: Socket, text: string): void {
-    this.#work = this.#work.then(async () => {
+    void this.#inTurn(async () => {
       const frame = JSON.parse(text) as Json
       const type = frame['type'] as string
       if (!socket.alive) return
@@ -215,7 +366,13 @@ export class FakeServer {
         }
       case 'epoch.append': {
         const record = fromBase64url(frame['record'] as string)
-        if (frame['epoch'] !== conversation.epochs.length + 1) return refused('epoch_conflict')
+        const body = decodeEpochRecord(record)
+        if (!(await this.#stands(socket, body.device))) return refused('unknown_device')
+        if (!conversation.open) return refused('conversation_closed')
+        const last = conversation.epochs.at(-1)
+        const prev = last === undefined ? NO_HASH : await hash('epoch/record', last)
+        if (frame['epoch'] !== conversation.epochs.length + 1 || !equal(body.prev, prev))
+          return refused('epoch_conflict')
         conversation.epochs.push(record)
         const epoch = conversation.epochs.length
         this.tell(conversation, socket, { type: 'epoch.new', conversation: id, epoch, record })
@@ -242,8 +399,12 @@ export class FakeServer {
         return history(conversation, frame, ref)
       case 'head.set': {
         const head = fromBase64url(frame['head'] as string)
+        const { n, epoch, device } = decodeHead(head)
+        if (!(await this.#stands(socket, device))) return refused('unknown_device')
+        if (n > conversation.rows.length || epoch > conversation.epochs.length)
+          return refused('malformed_frame')
         const before = conversation.heads[side]
-        if (before === null || decodeHead(head).n > decodeHead(before).n) {
+        if (before === null || (n >= decodeHead(before).n && !equal(head, before))) {
           conversation.heads[side] = head
           this.tell(conversation, socket, { type: 'head.new', conversation: id, side, head })
         }
@@ -252,6 +413,10 @@ export class FakeServer {
       default:
         return refused('malformed_frame')
     }
+  }
+
+  async #stands(socket: Socket, device: Bytes): Promise<boolean> {
+    return hasActiveDevice(await this.#chainOf(socket.name), device)
   }
 
   async #store(
@@ -278,6 +443,7 @@ export class FakeServer {
     if (!conversation.open) return refused('conversation_closed')
     if (frame['epoch'] !== conversation.epochs.length) return refused('stale_epoch')
     const { header } = decodeEnvelope(envelope)
+    if (!(await this.#stands(socket, header.device))) return refused('unknown_device')
     const writer = toHex(header.writer)
     const before = conversation.writers.get(writer) ?? { seq: 0, hash: new Uint8Array(32) }
     if (header.seq !== before.seq + 1 || !equal(header.prev, before.hash)) return refused('writer_gap')
@@ -296,6 +462,25 @@ export class FakeServer {
     this.tell(conversation, socket, { type: 'envelope.new', conversation: conversation.id, row })
     return stored(row)
   }
+}
+
+function nextVault(person: Person, body: unknown): SealedVault {
+  const vault = decodeVault(body)
+  if (vault.version !== person.vault.version + 1) throw refusal(409, 'vault_conflict')
+  return vault
+}
+
+function doorOf(body: Json): Door {
+  return {
+    kind: body['kind'] as Door['kind'],
+    publicKey: fromBase64url(body['public'] as string),
+    sealedVaultKey: fromBase64url(body['sealed_vault_key'] as string),
+    sealedIdentity: fromBase64url(body['sealed_identity'] as string),
+  }
+}
+
+function refusal(status: number, code: string): ApiRefused {
+  return new ApiRefused(status, code, code, {}, null)
 }
 
 function sideOf(conversation: StoredConversation, name: string): Side {

@@ -20,7 +20,8 @@ import {
   UnknownDevice,
   VaultAltered,
 } from '../../src/crypto/errors'
-import { hasDevice, verifyKeyChain } from '../../src/crypto/key_chain'
+import { hasActiveDevice, verifyKeyChain } from '../../src/crypto/key_chain'
+import { openLocal, sealLocal } from '../../src/crypto/local_box'
 import { passwordDoor } from '../../src/crypto/password'
 import { recoveryDoor, recoveryHash } from '../../src/crypto/recovery_code'
 import { openVault, withPin } from '../../src/crypto/vault'
@@ -76,7 +77,7 @@ describe('an account', () => {
   })
 
   it('begins with this browser on its chain', () => {
-    expect(hasDevice(created.chain, created.browser.device.id)).toBe(true)
+    expect(hasActiveDevice(created.chain, created.browser.device.id)).toBe(true)
     expect(created.vault.content.chain).toEqual({ seq: 2, head: created.chain.head })
   })
 
@@ -104,21 +105,23 @@ describe('an account', () => {
     const unlocked = await unlock(stored, await passwordDoor(STRETCHED))
 
     const added = await addDevice(unlocked, { now: NOW, random: countingRandom(1) })
-    const chain = await verifyKeyChain([...stored.chain, added.entry], { origin: ORIGIN, name: 'alice' })
+    const chain = await verifyKeyChain([...stored.chain, ...added.entries], { origin: ORIGIN, name: 'alice' })
 
-    expect(hasDevice(chain, added.browser.device.id)).toBe(true)
+    expect(added.vault).toBeNull()
+    expect(hasActiveDevice(chain, added.browser.device.id)).toBe(true)
     expect(chain).toEqual(added.unlocked.chain)
   })
 
   it('gives a browser that is on the chain its keys again, and no other', async () => {
     const unlocked = await unlock(stored, await passwordDoor(STRETCHED))
-    const stranger = { device: await createDevice(countingRandom()), localKey: created.browser.localKey }
+    const draft = await sealLocal(created.browser.localKey, 'draft', utf8('not sent yet'), countingRandom(1))
 
-    const { device, localKey } = await keysForDevice(unlocked, created.browser)
+    const again = await keysForDevice(unlocked, created.browser.device)
 
-    expect(device).toBe(created.browser.device)
-    expect(localKey).toBe(created.browser.localKey)
-    await expect(keysForDevice(unlocked, stranger)).rejects.toThrow(UnknownDevice)
+    expect(again.device).toBe(created.browser.device)
+    expect(again.vaultGeneration).toBe(1)
+    expect(await openLocal(again.localKey, 'draft', draft)).toEqual(utf8('not sent yet'))
+    await expect(keysForDevice(unlocked, await createDevice(countingRandom()))).rejects.toThrow(UnknownDevice)
   })
 
   it('opens by the new password only, once it was changed', async () => {
@@ -154,7 +157,7 @@ describe('an account', () => {
       conversation: new Uint8Array(16),
       identityPublic: new Uint8Array(32),
       fingerprint: new Uint8Array(32),
-      verified: true,
+      verifiedAt: NOW,
       seq: 1,
       head: new Uint8Array(32),
     }
@@ -173,7 +176,7 @@ describe('an account', () => {
     for (const key of [await passwordDoor(NEW_STRETCHED), await recoveryDoor(NEW_CODE)]) {
       const again = await unlock(now, key)
       expect(again.vault.content.pins).toEqual([pin])
-      expect(hasDevice(again.chain, finished.browser.device.id)).toBe(true)
+      expect(hasActiveDevice(again.chain, finished.browser.device.id)).toBe(true)
     }
     await expect(unlock({ ...now, chain: stored.chain }, await recoveryDoor(NEW_CODE))).rejects.toThrow(
       ChainRolledBack,

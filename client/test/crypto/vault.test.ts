@@ -1,15 +1,29 @@
-import { assert, constantFrom, integer, property, record, uniqueArray } from 'fast-check'
+import {
+  type Arbitrary,
+  assert,
+  boolean,
+  constantFrom,
+  integer,
+  property,
+  record,
+  subarray,
+  uniqueArray,
+} from 'fast-check'
 import { describe, expect, it } from 'vitest'
 
-import { LogMismatch } from '../../src/crypto/errors'
+import { ChainForked, LogMismatch } from '../../src/crypto/errors'
 import {
+  EMPTY_VAULT,
+  expectedOf,
   mergeVaults,
   pinOf,
   positionOf,
   type VaultContent,
   withChainPosition,
+  withExpected,
   withPin,
   withPosition,
+  withPreferences,
 } from '../../src/crypto/vault'
 import { decodeVaultContent, encodeVaultContent, type Pin, type ReadPosition } from '../../src/wire/objects'
 
@@ -20,8 +34,7 @@ const EMPTY: VaultContent = {
   accountKeys: [{ generation: 1, seed: filled(32, 2) }],
   doors: [],
   chain: { seq: 2, head: filled(32, 3) },
-  pins: [],
-  positions: [],
+  ...EMPTY_VAULT,
 }
 
 function pin(conversation: number, changes: Partial<Pin> = {}): Pin {
@@ -29,7 +42,7 @@ function pin(conversation: number, changes: Partial<Pin> = {}): Pin {
     conversation: filled(16, conversation),
     identityPublic: filled(32, 5),
     fingerprint: filled(32, 6),
-    verified: false,
+    verifiedAt: 0,
     seq: 2,
     head: filled(32, 7),
     ...changes,
@@ -82,7 +95,7 @@ describe('merging two vaults', () => {
 
   it('keeps a comparison that either made, or took back', () => {
     const plain = withPin(EMPTY, pin(1))
-    const verified = withPin(EMPTY, pin(1, { verified: true }))
+    const verified = withPin(EMPTY, pin(1, { verifiedAt: 5 }))
 
     expect(mergeVaults({ base: plain, mine: verified, theirs: plain })).toEqual(verified)
     expect(mergeVaults({ base: plain, mine: plain, theirs: verified })).toEqual(verified)
@@ -92,11 +105,11 @@ describe('merging two vaults', () => {
   it('takes the later place of a chain, whoever saw it', () => {
     const later = pin(1, { seq: 8, head: filled(32, 8) })
     const base = withPin(EMPTY, pin(1))
-    const mine = withPin(base, pin(1, { verified: true }))
+    const mine = withPin(base, pin(1, { verifiedAt: 5 }))
 
     const merged = mergeVaults({ base, mine, theirs: withPin(base, later) })
 
-    expect(merged.pins).toEqual([{ ...later, verified: true }])
+    expect(merged.pins).toEqual([{ ...later, verifiedAt: 5 }])
     const ahead = withChainPosition(EMPTY, { seq: 4, head: filled(32, 4) })
     expect(mergeVaults({ base: EMPTY, mine: ahead, theirs: EMPTY }).chain.seq).toBe(4)
     expect(mergeVaults({ base: EMPTY, mine: EMPTY, theirs: ahead }).chain.seq).toBe(4)
@@ -134,10 +147,208 @@ describe('merging two vaults', () => {
     )
   })
 
+  it('never keeps a comparison for another identity, whoever made it', () => {
+    const verified = withPin(EMPTY, pin(1, { verifiedAt: 5 }))
+    const changed = withPin(EMPTY, pin(1, { identityPublic: filled(32, 50), seq: 3 }))
+    const compared = withPin(EMPTY, pin(1, { verifiedAt: 9, seq: 2 }))
+
+    expect(mergeVaults({ base: verified, mine: compared, theirs: changed })).toEqual(changed)
+    expect(mergeVaults({ base: verified, mine: changed, theirs: compared })).toEqual(changed)
+    expect(mergeVaults({ base: EMPTY, mine: verified, theirs: changed })).toEqual(changed)
+  })
+
+  it('keeps the later of two comparisons, and none when one of the two was taken back', () => {
+    const [base, early, late, none] = [5, 7, 9, 0].map((verifiedAt) => withPin(EMPTY, pin(1, { verifiedAt })))
+    if (!base || !early || !late || !none) throw new Error('There are four.')
+
+    expect(mergeVaults({ base, mine: early, theirs: late })).toEqual(late)
+    expect(mergeVaults({ base, mine: none, theirs: late })).toEqual(none)
+    expect(mergeVaults({ base: none, mine: early, theirs: late })).toEqual(late)
+  })
+
+  it('joins the names of links and the account keys', () => {
+    const key = (generation: number) => ({ generation, seed: filled(32, generation) })
+    const base = withExpected(
+      { ...EMPTY, accountKeys: [key(1)] },
+      { name: 'bob', fingerprint: filled(32, 1) },
+    )
+    const mine = withExpected(base, { name: 'carol', fingerprint: filled(32, 2) })
+    const theirs = withExpected(
+      { ...base, accountKeys: [key(1), key(2)] },
+      { name: 'bob', fingerprint: filled(32, 3) },
+    )
+
+    const merged = mergeVaults({ base, mine, theirs })
+
+    expect(merged.accountKeys).toEqual([key(1), key(2)])
+    expect(mergeVaults({ base, mine: theirs, theirs: mine }).accountKeys).toEqual([key(1), key(2)])
+    expect(expectedOf(merged, 'bob')?.fingerprint).toEqual(filled(32, 3))
+    expect(expectedOf(mergeVaults({ base, mine: theirs, theirs: mine }), 'bob')).toEqual(
+      expectedOf(theirs, 'bob'),
+    )
+    expect(merged.expected.map(({ name }) => name)).toEqual(['bob', 'carol'])
+  })
+
   it('shows that the two browsers were given different logs', () => {
     const mine = withPosition(EMPTY, position(1, 5))
     const theirs = withPosition(EMPTY, position(1, 5, 0, filled(32, 99)))
 
     expect(() => mergeVaults({ base: EMPTY, mine, theirs })).toThrow(LogMismatch)
+  })
+
+  it('shows that the two browsers were given different key chains', () => {
+    const other = filled(32, 99)
+    const contradictions = [
+      [withPin(EMPTY, pin(1)), withPin(EMPTY, pin(1, { head: other }))],
+      [EMPTY, withChainPosition(EMPTY, { seq: 2, head: other })],
+    ] as const
+
+    for (const [mine, theirs] of contradictions) {
+      expect(() => mergeVaults({ base: EMPTY, mine, theirs })).toThrow(ChainForked)
+    }
+  })
+})
+
+/** One history that browsers see more or less of: the identity at each place of a chain, and the hash there. */
+const IDENTITY_FROM = [1, 20, 40]
+
+function identityAt(seq: number): number {
+  return IDENTITY_FROM.findLastIndex((from) => from <= seq) + 1
+}
+
+const somePin: Arbitrary<Pin> = record({
+  id: constantFrom(1, 2, 3),
+  seq: integer({ min: 1, max: 60 }),
+  verifiedAt: constantFrom(0, 0, 5, 6, 7),
+}).map(({ id, seq, verifiedAt }) =>
+  pin(id, {
+    identityPublic: filled(32, identityAt(seq)),
+    fingerprint: filled(32, identityAt(seq)),
+    verifiedAt,
+    seq,
+    head: filled(32, seq),
+  }),
+)
+
+const somePosition = record({
+  id: constantFrom(1, 2, 3),
+  n: integer({ min: 0, max: 255 }),
+  read: integer({ min: 0, max: 255 }),
+}).map(({ id, n, read }) => position(id, n, read))
+
+interface Changes {
+  readonly pins: readonly Pin[]
+  readonly positions: readonly ReadPosition[]
+  readonly expected: readonly string[]
+  readonly rotations: number
+  readonly chainSeq: number
+  readonly sharesRead: boolean
+}
+
+const someChanges: Arbitrary<Changes> = record({
+  pins: uniqueArray(somePin, { selector: (one) => one.conversation[0], maxLength: 3 }),
+  positions: uniqueArray(somePosition, { selector: (one) => one.conversation[0], maxLength: 3 }),
+  expected: subarray(['bob', 'carol', 'dave']),
+  rotations: integer({ min: 0, max: 3 }),
+  chainSeq: integer({ min: 0, max: 9 }),
+  sharesRead: boolean(),
+})
+
+/** What a browser makes of a vault: pins follow longer chains only, and the rest only grows. */
+function changedBy(content: VaultContent, changes: Changes): VaultContent {
+  const pinned = changes.pins.reduce((vault, one) => {
+    const known = pinOf(vault, one.conversation)
+    return known !== undefined && known.seq > one.seq ? vault : withPin(vault, one)
+  }, content)
+  const positioned = changes.positions.reduce((vault, one) => {
+    const known = positionOf(vault, one.conversation)
+    const further = known !== undefined && known.checkedN > one.checkedN ? known : one
+    return withPosition(vault, { ...further, readN: Math.max(one.readN, known?.readN ?? 0) })
+  }, pinned)
+  const expecting = changes.expected.reduce(
+    (vault, name) => withExpected(vault, { name, fingerprint: filled(32, name.length) }),
+    positioned,
+  )
+  const keys = [1, 2, 3, 4].map((generation) => ({ generation, seed: filled(32, generation) }))
+  const seq = content.chain.seq + changes.chainSeq
+  return withPreferences(
+    {
+      ...withChainPosition(expecting, { seq, head: filled(32, seq) }),
+      accountKeys: keys.slice(0, Math.max(content.accountKeys.length, changes.rotations + 1)),
+    },
+    { sharesRead: changes.sharesRead },
+  )
+}
+
+const someVaults = record({ before: someChanges, mine: someChanges, theirs: someChanges }).map(
+  ({ before, mine, theirs }) => {
+    const base = changedBy({ ...EMPTY, chain: { seq: 2, head: filled(32, 2) } }, before)
+    return { base, mine: changedBy(base, mine), theirs: changedBy(base, theirs) }
+  },
+)
+
+describe('any two vaults of one base', () => {
+  it('lose nothing by being merged', () => {
+    assert(
+      property(someVaults, ({ base, mine, theirs }) => {
+        const merged = mergeVaults({ base, mine, theirs })
+        for (const vault of [base, mine, theirs]) {
+          for (const one of vault.pins) {
+            expect(pinOf(merged, one.conversation)?.seq).toBeGreaterThanOrEqual(one.seq)
+          }
+          for (const one of vault.positions) {
+            const after = positionOf(merged, one.conversation)
+            expect(after?.checkedN).toBeGreaterThanOrEqual(one.checkedN)
+            expect(after?.readN).toBeGreaterThanOrEqual(one.readN)
+          }
+          for (const { name } of vault.expected) expect(expectedOf(merged, name)).toBeDefined()
+          for (const key of vault.accountKeys) expect(merged.accountKeys).toContainEqual(key)
+          expect(merged.chain.seq).toBeGreaterThanOrEqual(vault.chain.seq)
+        }
+        expect(decodeVaultContent(encodeVaultContent(merged))).toEqual(merged)
+      }),
+    )
+  })
+
+  it('come out the same whoever merges', () => {
+    assert(
+      property(someVaults, ({ base, mine, theirs }) => {
+        expect(mergeVaults({ base, mine, theirs })).toEqual(mergeVaults({ base, mine: theirs, theirs: mine }))
+      }),
+    )
+  })
+
+  it('come out as they were when nothing, or the same, was changed', () => {
+    assert(
+      property(someVaults, ({ base, mine }) => {
+        expect(mergeVaults({ base, mine, theirs: mine })).toEqual(mine)
+        expect(mergeVaults({ base, mine, theirs: base })).toEqual(mine)
+        expect(mergeVaults({ base, mine: base, theirs: mine })).toEqual(mine)
+      }),
+    )
+  })
+
+  it('give no identity a comparison that was not made of it', () => {
+    assert(
+      property(someVaults, ({ base, mine, theirs }) => {
+        const merged = mergeVaults({ base, mine, theirs })
+        for (const { conversation, identityPublic, verifiedAt } of merged.pins) {
+          if (verifiedAt === 0) continue
+          const made = [mine, theirs].map((vault) => pinOf(vault, conversation))
+          expect(made).toContainEqual(expect.objectContaining({ identityPublic, verifiedAt }))
+        }
+      }),
+    )
+  })
+
+  it('keep what only one of them decided', () => {
+    assert(
+      property(someVaults, ({ base, mine, theirs }) => {
+        const merged = mergeVaults({ base, mine, theirs })
+        if (mine.preferences.sharesRead === base.preferences.sharesRead)
+          expect(merged.preferences).toEqual(theirs.preferences)
+        else expect(merged.preferences).toEqual(mine.preferences)
+      }),
+    )
   })
 })

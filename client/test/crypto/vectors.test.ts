@@ -12,7 +12,7 @@ import { openEpoch, type OpenedEpoch } from '../../src/crypto/epoch'
 import { safetyNumber } from '../../src/crypto/fingerprint'
 import { createHead, openHead } from '../../src/crypto/head'
 import { open, publicOfSeed, seal } from '../../src/crypto/hpke'
-import { type Chains, extendKeyChain, verifyKeyChain } from '../../src/crypto/key_chain'
+import { type Chains, extendKeyChain, newestAccountKey, verifyKeyChain } from '../../src/crypto/key_chain'
 import { hash, kdf, mac } from '../../src/crypto/labels'
 import { logNext, logStart } from '../../src/crypto/log'
 import {
@@ -215,7 +215,7 @@ describe('a key chain', () => {
     expect(chain.hashes.map(toHex)).toEqual(vector.hashes)
     expect(chain.devices.size).toBe(2)
     expect(toHex(chain.fingerprint)).toBe(people.alice.fingerprint)
-    expect(toHex(chain.accountKeys.get(1) ?? new Uint8Array())).toBe(people.alice.account_public)
+    expect(toHex(newestAccountKey(chain).publicKey)).toBe(people.alice.account_public)
   })
 
   it.each(vector.refused)('is refused: $why', async (refused) => {
@@ -268,8 +268,10 @@ describe('a vault', () => {
     readonly name: string
     readonly version: number
     readonly nonce: string
-    readonly pin: Readonly<Record<'conversation' | 'fingerprint', string>> & { readonly verified: boolean }
+    readonly pin: Readonly<Record<'conversation' | 'fingerprint', string>> & { readonly verified_at: number }
     readonly position: { readonly conversation: string; readonly checked_n: number; readonly read_n: number }
+    readonly expected: readonly { readonly name: string; readonly fingerprint: string }[]
+    readonly preferences: { readonly shares_read: 0 | 1 }
     readonly content: string
     readonly box: string
   }
@@ -281,7 +283,14 @@ describe('a vault', () => {
     const { content } = await openVault({ vaultKey, name, vault: { version, box: bytes(vector.box) } })
     const conversation = bytes(vector.pin.conversation)
 
-    expect(pinOf(content, conversation)).toMatchObject({ verified: true })
+    expect(pinOf(content, conversation)).toMatchObject({ verifiedAt: vector.pin.verified_at })
+    expect(content.expected).toEqual(
+      vector.expected.map(({ name: whose, fingerprint }) => ({
+        name: whose,
+        fingerprint: bytes(fingerprint),
+      })),
+    )
+    expect(content.preferences).toEqual({ sharesRead: vector.preferences.shares_read === 1 })
     expect(positionOf(content, conversation)).toMatchObject({ checkedN: 41, readN: 40 })
     expect(toHex(encodeVaultContent(content))).toBe(vector.content)
     const random = oneAfterAnother(bytes(vector.nonce))
@@ -331,6 +340,9 @@ describe('epochs, envelopes and heads', () => {
     readonly n: number
     readonly hash: string
     readonly vault_version: number
+    readonly epoch: number
+    readonly read_n: number
+    readonly nonce: string
     readonly head: string
   }
   const epochVector = load('epoch') as EpochVector
@@ -355,7 +367,7 @@ describe('epochs, envelopes and heads', () => {
       let previous: OpenedEpoch | null = null
       for (const { record, secret, hash: recordHash } of epochVector.records) {
         previous = await openAs(side, bytes(record), previous)
-        expect(toHex(previous.secret)).toBe(secret)
+        expect(toHex(previous.secret ?? new Uint8Array())).toBe(secret)
         expect(toHex(previous.hash)).toBe(recordHash)
       }
     }
@@ -422,14 +434,16 @@ describe('epochs, envelopes and heads', () => {
 
   it('opens a signed head, makes the same, and refuses every flipped bit', async () => {
     const head = bytes(headVector.head)
-    const expected = { conversation, chain: chains[0] }
+    const expected = { conversation, chain: chains[0], side: 0, epochs: new Map([[1, first]]) } as const
     const log = { n: headVector.n, hash: bytes(headVector.hash) }
+    const { vault_version: vaultVersion, read_n: readN } = headVector
+    const random = oneAfterAnother(bytes(headVector.nonce))
     const device = await createFromSeed(bytes(people.alice.device_seed))
 
-    expect(await openHead(head, expected)).toMatchObject({ n: headVector.n, vaultVersion: 3 })
-    expect(await createHead({ conversation, log, vaultVersion: headVector.vault_version, device })).toEqual(
-      head,
-    )
+    expect(await openHead(head, expected)).toMatchObject({ n: headVector.n, vaultVersion: 3, readN })
+    expect(
+      await createHead({ conversation, log, vaultVersion, device, epoch: first, readN, random }),
+    ).toEqual(head)
     for (const altered of flipped(head)) await expect(openHead(altered, expected)).rejects.toThrow()
     await expect(openHead(head, { ...expected, chain: chains[1] })).rejects.toThrow()
   })

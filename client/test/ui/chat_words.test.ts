@@ -81,7 +81,7 @@ test('the list shows the clock today, then the weekday, then the date', () => {
 })
 
 function session(state: ConnectionState): Parameters<typeof bannersOf>[0] {
-  return { trouble: null, connection: { state } }
+  return { trouble: null, signIns: [], connection: { state } }
 }
 
 test('connecting is silent for a second', () => {
@@ -97,7 +97,7 @@ test('a lost connection counts down and offers to try now', () => {
   expect(banner).toMatchObject({
     text: 'Connection lost. Trying again in 8 s.',
     spoken: 'Connection lost. Trying again.',
-    action: { kind: 'retry_now', label: 'Retry now' },
+    offers: [{ kind: 'retry_now', label: 'Retry now' }],
   })
 })
 
@@ -105,6 +105,7 @@ test('offline, signed out and too fast have their words', () => {
   const room = {
     alarm: null,
     mustSignIn: false,
+    heldMessages: 0,
     summary: { peer: 'Test01' },
     sender: { pause: { until: NOW + 12_000, because: 'too_fast' } },
   } as unknown as RoomSource
@@ -113,11 +114,49 @@ test('offline, signed out and too fast have their words', () => {
     'You are offline. Messages are kept here and sent when you are back.',
   )
   expect(
-    bannersOf({ trouble: { kind: 'signed_out' }, connection: { state: { kind: 'signed_out' } } }, null, NOW),
-  ).toMatchObject([{ text: 'You were signed out on this browser.', action: { kind: 'sign_in' } }])
+    bannersOf({ ...session({ kind: 'signed_out' }), trouble: { kind: 'signed_out' } }, null, NOW),
+  ).toMatchObject([{ text: 'You were signed out on this browser.', offers: [{ kind: 'sign_in' }] }])
   expect(bannersOf(session({ kind: 'open' }), room, NOW)).toMatchObject([
     { text: 'You are sending too fast. You can send again in 12 s.' },
   ])
+})
+
+test('a new sign-in is told with its time, and can be looked at or put away', () => {
+  const source = { ...session({ kind: 'open' }), signIns: [{ device: 'd1', at: NOW }] }
+
+  const [banner] = bannersOf(source, null, NOW)
+
+  expect(banner?.text).toMatch(/^A new browser signed in to your account at [^,]+\.$/)
+  expect(banner?.offers).toMatchObject([{ kind: 'see_browsers' }, { kind: 'it_was_me', subject: 'd1' }])
+})
+
+test('keys that another browser renewed ask for the password, those of another tab for a reload', () => {
+  const offersFor = (inThisBrowser: boolean): unknown =>
+    bannersOf(
+      { ...session({ kind: 'open' }), trouble: { kind: 'keys_renewed', inThisBrowser } },
+      null,
+      NOW,
+    )[0]?.offers
+
+  expect(offersFor(false)).toEqual([{ kind: 'sign_in', label: 'Type the password' }])
+  expect(offersFor(true)).toEqual([{ kind: 'reload', label: 'Reload' }])
+})
+
+test('messages that wait for new keys are counted, and sent only on demand', () => {
+  const held = (heldMessages: number): RoomSource =>
+    ({
+      alarm: null,
+      mustSignIn: false,
+      heldMessages,
+      summary: { peer: 'Test01' },
+      sender: { pause: null },
+    }) as RoomSource
+  const textOf = (count: number): string | undefined =>
+    bannersOf(session({ kind: 'open' }), held(count), NOW)[0]?.text
+
+  expect(textOf(0)).toBeUndefined()
+  expect(textOf(1)).toBe('Test01 started over with new keys. 1 message waits until you say so.')
+  expect(textOf(2)).toBe('Test01 started over with new keys. 2 messages wait until you say so.')
 })
 
 test('every alarm has a title, a sentence and an action', () => {

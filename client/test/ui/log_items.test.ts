@@ -24,7 +24,10 @@ function items(source: Partial<LogSource>): LogItem[] {
     entries: [],
     outgoing: [],
     ownSide: 0,
+    restarts: [],
     deliveredN: 0,
+    peerReadN: 0,
+    lateSince: null,
     earlierThanVisit: 0,
     newAfter: null,
     now: NOON,
@@ -35,6 +38,8 @@ function items(source: Partial<LogSource>): LogItem[] {
 function sketch(all: readonly LogItem[]): string[] {
   return all.map((item) => {
     if (item.kind === 'day') return `day ${item.text}`
+    if (item.kind === 'lost') return `lost ${item.count}`
+    if (item.kind === 'restart') return `${item.own ? 'own' : 'peer'} restart`
     if (item.kind !== 'message') return item.kind
     return `${item.own ? 'own' : 'peer'} ${item.text}${item.first ? ' first' : ''}${item.last ? ' last' : ''}`
   })
@@ -79,14 +84,27 @@ test('new messages begin before the first unread one of the friend', () => {
   ])
 })
 
-test('one tick is stored, two ticks are confirmed, and the friend has none', () => {
-  const entries = [entry(1, 0, NOON), entry(2, 1, NOON), entry(3, 0, NOON)]
+test('one tick is stored, two are confirmed, two filled are read, and the friend has none', () => {
+  const entries = [entry(1, 0, NOON), entry(2, 0, NOON), entry(3, 1, NOON), entry(4, 0, NOON)]
 
-  const statuses = items({ entries, deliveredN: 2 }).flatMap((item) =>
+  const statuses = items({ entries, deliveredN: 3, peerReadN: 1 }).flatMap((item) =>
     item.kind === 'message' ? [item.status] : [],
   )
 
-  expect(statuses).toEqual(['delivered', null, 'sent'])
+  expect(statuses).toEqual(['read', 'delivered', null, 'sent'])
+})
+
+test('only the newest own message says that the friend was there and did not confirm it', () => {
+  const entries = [entry(1, 0, NOON), entry(2, 0, NOON), entry(3, 1, NOON)]
+  const lateSince = NOON - MINUTE
+
+  const late = (source: Partial<LogSource>): (number | null)[] =>
+    items({ entries, lateSince, ...source }).flatMap((item) =>
+      item.kind === 'message' ? [item.lateSince] : [],
+    )
+
+  expect(late({})).toEqual([null, lateSince, null])
+  expect(late({ deliveredN: 2 })).toEqual([null, null, null])
 })
 
 test('what waits comes after the log, and not twice once it is in it', () => {
@@ -126,6 +144,25 @@ test('an alarm stands where the message would, and a repeat nowhere', () => {
   ]
 
   expect(sketch(items({ entries })).slice(1)).toEqual(['peer text 1 first last', 'alarm'])
+})
+
+test('messages from before one started over are one row, and belong to no day', () => {
+  const lost = { kind: 'lost' } as const
+  const entries = [entry(1, 1, NOON, lost), entry(2, 0, NOON, lost), entry(3, 1, NOON)]
+
+  const shown = items({ entries, restarts: [{ side: 0, at: NOON, afterN: 2 }] })
+
+  expect(sketch(shown)).toEqual(['lost 2', 'own restart', 'day Monday 23 November', 'peer text 3 first last'])
+})
+
+test('new keys stand where they came, end a group, and wait for pages that are not here yet', () => {
+  const entries = [entry(11, 1, NOON), entry(12, 1, NOON)]
+  const at = (afterN: number): string[] =>
+    sketch(items({ entries, restarts: [{ side: 1, at: NOON, afterN }] })).slice(1)
+
+  expect(at(11)).toEqual(['peer text 11 first last', 'peer restart', 'peer text 12 first last'])
+  expect(at(12)).toEqual(['peer text 11 first', 'peer text 12 last', 'peer restart'])
+  expect(at(4)).toEqual(['peer text 11 first', 'peer text 12 last'])
 })
 
 test('messages from before this visit are marked as such', () => {
