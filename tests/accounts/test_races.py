@@ -5,24 +5,32 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Barrier
 from typing import Any
 
 import pytest
 from django.db import connections
+from django.test import Client
 
-from accounts.models import KeyChainEntry, User, Vault
-from accounts.services import key_chain
+from accounts.json_api import door_data, vault_data
+from accounts.models import BrowserSession, KeyChainEntry, User, Vault
+from accounts.services import key_chain, vaults
+from accounts.wire import encode_base64url
 from tests.accounts.browser import (
     Browser,
+    chain_body,
     keys_body,
     next_entry,
     next_vault,
     password_body,
     recovery_body,
+    renewal_body,
+    reset_body,
     sign_up_body,
     signed_in,
 )
+from tests.accounts.chains import Draft
 from tests.factories import Identity, make_user, make_user_without_keys
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -83,13 +91,100 @@ def test_one_browser_at_a_time_is_added_to_a_chain(alice: User, identity: Identi
 
     answers = at_once(
         [
-            request_of(browser, "POST", "/api/key-chain/", {"entry": next_entry(alice, identity)})
+            request_of(browser, "POST", "/api/key-chain/", chain_body(Draft.of(alice, identity).add()))
             for browser in browsers
         ]
     )
 
     assert answers == {(201, ""): 1, (409, "chain_conflict"): 3}
     assert len(key_chain.entries_of(alice)) == 3
+
+
+def test_one_renewal_wins(alice: User, identity: Identity) -> None:
+    browsers = [signed_in("Alice1") for _ in range(AT_ONCE)]
+    bodies = [renewal_body(alice, Draft.of(alice, identity).renew()) for _ in browsers]
+
+    pairs = zip(browsers, bodies, strict=True)
+    answers = at_once([request_of(each, "POST", "/api/keys/renew/", body) for each, body in pairs])
+
+    assert answers == {(200, ""): 1, (409, "chain_conflict"): 3}
+    assert_stored_whole(alice, bodies)
+
+
+def test_a_renewal_and_a_vault_write_do_not_mix(alice: User, identity: Identity) -> None:
+    """Whichever is first: the vault that stays is of the keys on the chain."""
+    browsers = [signed_in("Alice1") for _ in range(AT_ONCE)]
+    renewal = renewal_body(alice, Draft.of(alice, identity).renew())
+    writes = [next_vault(alice) for _ in range(3)]
+
+    answers = at_once(
+        [
+            request_of(browsers[0], "POST", "/api/keys/renew/", renewal),
+            *(
+                request_of(each, "PUT", "/api/vault/", vault)
+                for each, vault in zip(browsers[1:], writes, strict=True)
+            ),
+        ]
+    )
+
+    assert answers == {(200, ""): 1, (409, "vault_conflict"): 3}
+    stored = browsers[0].get("/api/keys/").json()
+    renewed = len(stored["chain"]) == 3
+    assert (stored["vault"] == renewal["vault"]) == renewed
+    assert (stored["doors"] == renewal["doors"]) == renewed
+
+
+def test_a_renewal_and_another_browser_do_not_mix(alice: User, identity: Identity) -> None:
+    browsers = [signed_in("Alice1") for _ in range(2)]
+    renewal = renewal_body(alice, Draft.of(alice, identity).renew())
+    added = {"entries": [next_entry(alice, identity)], "vault": None}
+
+    answers = at_once(
+        [
+            request_of(browsers[0], "POST", "/api/keys/renew/", renewal),
+            request_of(browsers[1], "POST", "/api/key-chain/", added),
+        ]
+    )
+
+    assert answers[409, "chain_conflict"] == 1
+    stored = browsers[0].get("/api/keys/").json()
+    assert len(stored["chain"]) == 3
+    assert (stored["vault"] == renewal["vault"]) == (stored["chain"][2] == renewal["entries"][0])
+
+
+def test_one_fresh_start_wins(alice: User) -> None:
+    browsers, identities = [signed_in("Alice1") for _ in range(2)], [Identity("Alice1") for _ in range(2)]
+    bodies = [reset_body(alice, Draft.of(alice, each).reset(each).add()) for each in identities]
+
+    pairs = zip(browsers, bodies, strict=True)
+    answers = at_once([request_of(each, "POST", "/api/keys/reset/", body) for each, body in pairs])
+
+    assert answers[200, ""] == 1
+    assert set(answers) <= {(200, ""), (409, "chain_conflict"), (401, "signed_out")}
+    assert_stored_whole(alice, bodies)
+    assert [browser.is_signed_in for browser in browsers].count(True) == 1
+
+
+def assert_stored_whole(user: User, bodies: Sequence[dict[str, Any]]) -> None:
+    """Chain, doors and vault are those of one and the same body."""
+    stored = vaults.keys_of(user)
+    assert stored is not None
+    (won,) = [body for body in bodies if body["vault"] == vault_data(stored.vault)]
+    assert [door_data(each) for each in stored.doors] == won["doors"]
+    assert [encode_base64url(entry) for entry in stored.chain[2:]] == won["entries"]
+
+
+def test_two_first_requests_of_a_session_write_it_down_once(alice: User) -> None:
+    client = Client()
+    client.force_login(alice)
+    clients = [Client() for _ in range(AT_ONCE)]
+    for each in clients:
+        each.cookies = client.cookies
+
+    answers = at_once([partial(each.get, "/api/keys/") for each in clients])
+
+    assert answers == {(200, ""): AT_ONCE}
+    assert BrowserSession.objects.count() == 1
 
 
 def test_one_vault_wins(alice: User) -> None:
