@@ -98,6 +98,7 @@ def _page_data(person: User, conversation: UUID | None) -> dict[str, Any]:
             "start": reverse("start"),
             "friends": reverse("friend-list"),
             "add_friend": reverse("friend-add"),
+            "browsers": reverse("browsers"),
             "requests": reverse("friend-requests"),
             "log_in": reverse("log-in"),
             "log_out": reverse("log-out"),

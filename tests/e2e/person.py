@@ -82,7 +82,7 @@ class Person:
         page = self.page
         if "/log-in/" not in page.url:
             page.goto("/log-in/")
-        page.get_by_label("Username").fill(self.name)
+        page.get_by_label("Username", exact=True).fill(self.name)
         page.get_by_label("Password", exact=True).fill(self.password)
         page.locator("#account-form button[type=submit]").click()
 

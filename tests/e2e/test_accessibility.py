@@ -53,6 +53,29 @@ def check_page(page: Page, name: str) -> list[str]:
     return problems
 
 
+def check_details(alice: Person, second_browser: Person) -> list[str]:
+    """The drawer in each of its states, and the notice of a new browser."""
+    page = alice.page
+    lock = page.get_by_role("button", name="Conversation details")
+    details = page.get_by_role("complementary", name="Conversation details")
+    lock.click()
+    expect(details.get_by_role("img", name="Code of your safety number")).to_be_visible()
+    problems = check_page(page, "details-in-person")
+    details.get_by_role("tab", name="By phone").click()
+    problems += check_page(page, "details-by-phone")
+    details.get_by_role("button", name="They do not match").click()
+    problems += check_page(page, "details-mismatch")
+    details.get_by_role("button", name="They match").click()
+    details.get_by_text("Show the safety number").click()
+    problems += check_page(page, "details-verified")
+    page.keyboard.press("Escape")
+    second_browser.log_in()
+    expect(page.get_by_text("A new browser signed in to your account at")).to_be_visible()
+    problems += check_page(page, "chat-new-sign-in")
+    page.get_by_role("button", name="It was me").click()
+    return problems
+
+
 def test_every_page_for_strangers_is_accessible(new_person: Callable[..., Person]) -> None:
     stranger = new_person("Stranger")
     problems: list[str] = []
@@ -89,6 +112,7 @@ def test_every_page_for_people_is_accessible(new_person: Callable[..., Person]) 
     alice.expect_message(bob, "Shall we meet at eight?")
     expect(alice.log(bob).get_by_text("Yes, at the bridge.")).to_be_visible()
     problems += check_page(alice.page, "chat-room")
+    problems += check_details(alice, new_person("AxeAlice"))
     for path in SIGNED_IN_PAGES:
         alice.page.goto(path)
         alice.page.wait_for_load_state("load")
