@@ -205,6 +205,19 @@ describe('a key chain', () => {
     readonly entries: readonly string[]
     readonly hashes: readonly string[]
     readonly refused: readonly (RefusedVector & { readonly entries: readonly string[] })[]
+    /** With every kind of entry. */
+    readonly long: {
+      readonly entries: readonly string[]
+      readonly hashes: readonly string[]
+      readonly devices: readonly {
+        readonly device: string
+        readonly added_seq: number
+        readonly ended: { readonly seq: number; readonly by: string } | null
+      }[]
+      readonly vault_generation: number
+      readonly generation: number
+      readonly identities: readonly { readonly seq: number; readonly fingerprint: string }[]
+    }
   }
   const vector = load('key_chain') as ChainVector
   const entries = vector.entries.map(bytes)
@@ -216,6 +229,25 @@ describe('a key chain', () => {
     expect(chain.devices.size).toBe(2)
     expect(toHex(chain.fingerprint)).toBe(people.alice.fingerprint)
     expect(toHex(newestAccountKey(chain).publicKey)).toBe(people.alice.account_public)
+  })
+
+  it('is accepted with every kind of entry, and says who stands', async () => {
+    const { long } = vector
+    const chain = await verifyKeyChain(long.entries.map(bytes), vector)
+
+    expect(chain.hashes.map(toHex)).toEqual(long.hashes)
+    expect(
+      Array.from(chain.devices.values(), ({ id, addedSeq, ended }) => ({
+        device: toHex(id),
+        added_seq: addedSeq,
+        ended: ended === null ? null : { seq: ended.seq, by: ended.by },
+      })),
+    ).toEqual(long.devices)
+    expect(chain.vaultGeneration).toBe(long.vault_generation)
+    expect(newestAccountKey(chain).generation).toBe(long.generation)
+    expect(
+      chain.identities.map(({ seq, fingerprint }) => ({ seq, fingerprint: toHex(fingerprint) })),
+    ).toEqual(long.identities)
   })
 
   it.each(vector.refused)('is refused: $why', async (refused) => {

@@ -42,7 +42,7 @@ const messages = (
 
 const kinds: Readonly<Record<string, Kind>> = {
   'key-chain entry': {
-    originals: (load('key_chain') as { entries: readonly string[] }).entries.map(bytes),
+    originals: (load('key_chain') as { long: { entries: readonly string[] } }).long.entries.map(bytes),
     again: (raw) => {
       const entry = decodeChainEntry(raw)
       return encodeChainEntry(encodeChainBody(entry), entry.signature)
