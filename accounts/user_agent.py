@@ -41,9 +41,9 @@ _SYSTEMS: _Marks = (
 
 
 def describe(headers: Mapping[str, str]) -> str:
-    """From ``User-Agent`` and, as Chrome and Chromium look alike there, ``Sec-CH-UA``. At most 40 characters, all ours."""
-    user_agent = headers.get("User-Agent", "")
-    browser = _first(_BRANDS, headers.get("Sec-CH-UA", "")) or _first(_BROWSERS, user_agent)
+    """From ``user-agent`` and, as Chrome and Chromium look alike there, ``sec-ch-ua``. The words are all ours."""
+    user_agent = headers.get("user-agent", "")
+    browser = _first(_BRANDS, headers.get("sec-ch-ua", "")) or _first(_BROWSERS, user_agent)
     system = _first(_SYSTEMS, user_agent)
     if system is None:
         return browser or UNKNOWN

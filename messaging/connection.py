@@ -13,6 +13,7 @@ from uuid import UUID
 from django.conf import settings
 
 from accounts.models import User
+from accounts.services.key_chain import Standing
 from messaging import presence, protocol
 from messaging.services.conversations import Membership
 from messaging.sessions import SignIn
@@ -29,7 +30,7 @@ class CloseCode(IntEnum):
 
 
 class Connection:
-    """What it caches (memberships, devices) the hub keeps right when an event says that it changed."""
+    """What it caches (memberships, which devices stand) the hub keeps right when an event says that it changed."""
 
     def __init__(self, user: User, session_key: str, send: Send) -> None:
         self.user = user
@@ -37,7 +38,7 @@ class Connection:
         self.presence_key = presence.connection_key(user.pk, secrets.token_hex(8))
         self.memberships: dict[UUID, Membership] = {}
         self._conversation_with: dict[int, UUID] = {}
-        self.devices: frozenset[bytes] = frozenset()
+        self.standing: Standing | None = None
         self.is_ready = False
         self.missed_an_event = False
         self.is_closing = False

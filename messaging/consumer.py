@@ -16,7 +16,10 @@ from django.conf import settings
 from django.db import DatabaseError
 from django.http import parse_cookie
 
+from accounts.models.browser_session import Details
 from accounts.services import key_chain
+from accounts.services.key_chain import Standing
+from accounts.user_agent import describe
 from messaging import protocol, sessions
 from messaging.connection import CloseCode, Connection, Send
 from messaging.errors import MalformedFrame, UnknownDevice
@@ -24,7 +27,7 @@ from messaging.hub import Hub, current_hub
 from messaging.services import chains, conversations, epochs, heads, history
 from messaging.services.conversations import Membership
 from messaging.services.delivery import Submission
-from messaging.wire import EnvelopeHeader, parse_envelope
+from messaging.wire import parse_envelope
 from messaging.writer import Waiting
 from securechat import events
 from securechat.errors import DomainError, Unavailable
@@ -44,7 +47,7 @@ async def chat_socket(scope: Any, receive: Receive, send: Send) -> None:
     hub = current_hub()
     session_key = _session_key(scope)
     try:
-        person = await hub.read(sessions.person_of, session_key) if session_key else None
+        person = await hub.read(sessions.enter, session_key, _details(scope)) if session_key else None
     except DatabaseError:
         await _refuse_socket(receive, send, CloseCode.RESTART)
         return
@@ -68,6 +71,13 @@ def _session_key(scope: Any) -> str:
     headers = [value for name, value in scope["headers"] if name == b"cookie"]
     cookies = parse_cookie("; ".join(value.decode("latin-1") for value in headers))
     return str(cookies.get(settings.SESSION_COOKIE_NAME, ""))
+
+
+def _details(scope: Any) -> Details:
+    """What the server sees of this browser. Channels gives names of headers in lower case."""
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+    host, _port = scope.get("client") or ("", 0)
+    return Details(describe(headers), str(host))
 
 
 async def _refuse_socket(receive: Receive, send: Send, code: CloseCode) -> None:
@@ -153,8 +163,16 @@ class _Socket:
             frame.epoch,
         ):
             raise MalformedFrame
-        await self._check_device(header)
-        submission = Submission(side=membership.side, header=header, envelope=frame.envelope)
+        standing = await self._standing()
+        if header.device not in standing.devices:
+            raise UnknownDevice
+        submission = Submission(
+            side=membership.side,
+            header=header,
+            envelope=frame.envelope,
+            sender=self._connection.user,
+            checked_at_seq=standing.seq,
+        )
         await self._hub.submit(Waiting(submission, frame.ref, self._connection))
 
     async def _list_conversations(self, frame: protocol.ListConversations) -> None:
@@ -220,7 +238,8 @@ class _Socket:
 
     async def _set_head(self, frame: protocol.SetHead) -> None:
         membership = await self._membership(frame.conversation)
-        is_news = await self._hub.read(heads.store, self._connection.user, membership, frame.head)
+        standing = await self._standing()
+        is_news = await self._hub.read(heads.store, self._connection.user, membership, frame.head, standing)
         self._connection.send(protocol.HeadStored(ref=frame.ref, conversation=frame.conversation))
         if is_news:
             self._hub.tell(
@@ -238,9 +257,10 @@ class _Socket:
             self._hub.adopt(self._connection.user_id, known)
         return known
 
-    async def _check_device(self, header: EnvelopeHeader) -> None:
-        """Devices are only ever added to a chain, so what is known stays true."""
-        if header.device not in self._connection.devices:
-            self._connection.devices = await self._hub.read(key_chain.device_ids, self._connection.user)
-            if header.device not in self._connection.devices:
-                raise UnknownDevice
+    async def _standing(self) -> Standing:
+        """Which of this person's devices stood a moment ago; what is stored is checked against how it is then."""
+        standing = self._connection.standing
+        if standing is None:
+            standing = await self._hub.read(key_chain.standing, self._connection.user)
+            self._connection.standing = standing
+        return standing

@@ -21,6 +21,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from accounts.models import User
+from accounts.services.sessions import note_seen
 from messaging import doorbell, news, protocol, sessions
 from messaging.connection import CloseCode, Connection
 from messaging.errors import ConversationNotFound
@@ -288,6 +289,7 @@ class Hub:
 
     def _keys_changed(self, user_id: int) -> None:
         for connection in self._ready(user_id):
+            connection.standing = None
             connection.send(protocol.KeysChanged(conversation=None))
         for connection in tuple(self._watchers.get(user_id, ())):
             for membership in connection.open_with(user_id):
@@ -350,6 +352,9 @@ class Hub:
             await asyncio.sleep(settings.SESSION_CHECK.total_seconds())
             try:
                 await self._check_sessions(self._everybody())
+                await self.read(
+                    note_seen, {connection.sign_in.session_key for connection in self._everybody()}
+                )
             except DatabaseError as error:
                 logger.error("The database did not say which sessions stand (%s).", type(error).__name__)
 

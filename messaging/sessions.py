@@ -13,12 +13,22 @@ from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
 from accounts.models import User
+from accounts.models.browser_session import Details
+from accounts.services import sessions as account_sessions
 
 
 @dataclass(frozen=True)
 class SignIn:
     user_id: int
     session_key: str
+
+
+def enter(session_key: str, details: Details) -> User | None:
+    """``person_of``, and a sign that the session is in use."""
+    person = person_of(session_key)
+    if person is not None:
+        account_sessions.see(user=person, session_key=session_key, details=details)
+    return person
 
 
 def person_of(session_key: str) -> User | None:

@@ -115,11 +115,7 @@ def parse_epoch_record(record: bytes) -> EpochBody:
 def parse_head(head: bytes) -> HeadBody:
     body, signature = _array(head, 2)
     _bytes(signature, SIGNATURE_BYTES)
-    try:
-        version, conversation, n, log_hash, vault_version, device, epoch, read = _array(_bytes(body), 8)
-    except MalformedFrame:  # Of browsers that do not say yet what was read.
-        version, conversation, n, log_hash, vault_version, device = _array(_bytes(body), 6)
-        epoch, read = 1, bytes(READ_BOX_BYTES)
+    version, conversation, n, log_hash, vault_version, device, epoch, read = _array(_bytes(body), 8)
     _require(VERSION, version)
     _integer(vault_version, least=1)
     _bytes(read, READ_BOX_BYTES)

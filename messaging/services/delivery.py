@@ -14,8 +14,17 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Q
 
+from accounts.models import User
+from accounts.services import key_chain
 from accounts.wire import NO_HASH
-from messaging.errors import ClientIdReused, ConversationClosed, ConversationNotFound, StaleEpoch, WriterGap
+from messaging.errors import (
+    ClientIdReused,
+    ConversationClosed,
+    ConversationNotFound,
+    StaleEpoch,
+    UnknownDevice,
+    WriterGap,
+)
 from messaging.models import Conversation, Envelope, Side
 from messaging.wire import EnvelopeHeader, envelope_hash, next_log_hash
 from securechat.errors import DomainError
@@ -23,11 +32,16 @@ from securechat.errors import DomainError
 
 @dataclass(frozen=True)
 class Submission:
-    """An envelope whose sender's side and device were checked, and whose header is what its frame said."""
+    """An envelope whose header is what its frame said.
+
+    Its device stood on the sender's key chain when that had ``checked_at_seq`` entries; it is looked at again if that grew.
+    """
 
     side: Side
     header: EnvelopeHeader
     envelope: bytes
+    sender: User
+    checked_at_seq: int
 
 
 @dataclass(frozen=True)
@@ -58,7 +72,7 @@ def store(batch: Sequence[Submission], *, now: datetime) -> list[Outcome]:
         .filter(friendship__public_id__in=ids)
         .order_by("pk")
     )
-    numbering = _Numbering({row.pk: row for row in locked}, now)
+    numbering = _Numbering({row.pk: row for row in locked}, now, _standing_anew(batch))
     numbering.know(_stored_before(batch))
     numbering.continue_from(_writer_positions(batch))
     outcomes = [numbering.take(submission) for submission in batch]
@@ -71,6 +85,7 @@ def store(batch: Sequence[Submission], *, now: datetime) -> list[Outcome]:
 class _Numbering:
     conversations: dict[UUID, Conversation]
     now: datetime
+    standing_anew: dict[int, frozenset[bytes]]
     rows: list[Envelope] = field(default_factory=list)
     _known: dict[_ClientKey, Envelope] = field(default_factory=dict)
     _writers: dict[_WriterKey, bytes] = field(default_factory=dict)
@@ -104,6 +119,9 @@ class _Numbering:
             if bytes(known.envelope_hash) != hash_:
                 raise ClientIdReused
             return Stored(known.n, known.stored_at, new=False)
+        standing = self.standing_anew.get(submission.sender.pk)
+        if standing is not None and header.device not in standing:
+            raise UnknownDevice
         self._check(conversation, header)
         return self._append(conversation, submission, hash_)
 
@@ -140,6 +158,17 @@ class _Numbering:
         self._known[header.conversation, submission.side, header.client_id] = row
         self._writers[header.conversation, header.writer, header.seq] = hash_
         return Stored(row.n, row.stored_at, new=True)
+
+
+def _standing_anew(batch: Sequence[Submission]) -> dict[int, frozenset[bytes]]:
+    """The devices that stand now, of senders whose chain grew since it was looked at."""
+    last_seqs = key_chain.last_seqs({submission.sender.pk for submission in batch})
+    grown = {
+        submission.sender
+        for submission in batch
+        if submission.checked_at_seq != last_seqs.get(submission.sender.pk, 0)
+    }
+    return {sender.pk: key_chain.device_ids(sender) for sender in grown}
 
 
 def _stored_before(batch: Sequence[Submission]) -> Iterable[Envelope]:

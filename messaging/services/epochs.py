@@ -51,14 +51,14 @@ def append(author: User, membership: Membership, number: int, record: bytes) -> 
     body = parse_epoch_record(record)
     if (body.conversation, body.epoch) != (membership.conversation, number):
         raise MalformedFrame
-    if body.device not in key_chain.device_ids(author):
-        raise UnknownDevice
-    _append(membership, body, record)
+    _append(author, membership, body, record)
 
 
 @transaction.atomic
-def _append(membership: Membership, body: EpochBody, record: bytes) -> None:
+def _append(author: User, membership: Membership, body: EpochBody, record: bytes) -> None:
     conversation = _locked(membership)
+    if body.device not in key_chain.device_ids(author):
+        raise UnknownDevice
     if not conversation.friendship.is_open:
         raise ConversationClosed
     peer = peer_in(membership)

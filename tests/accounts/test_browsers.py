@@ -192,7 +192,7 @@ def test_who_logged_out_or_was_away_too_long_is_not_shown(alice: User) -> None:
     ],
 )  # fmt: skip
 def test_a_browser_is_described_in_a_few_words(user_agent: str, brands: str, expected: str) -> None:
-    assert describe({"User-Agent": user_agent, "Sec-CH-UA": brands}) == expected
+    assert describe({"user-agent": user_agent, "sec-ch-ua": brands}) == expected
 
 
 # Whose session it is

@@ -33,9 +33,15 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 def store(person: Person, frames: Sequence[protocol.SendEnvelope]) -> list[Outcome]:
     """As another process's writer does."""
-    side = conversations.membership_of(person.user, frames[0].conversation).side
-    batch = [Submission(side, parse_envelope(frame.envelope), frame.envelope) for frame in frames]
+    batch = [submission_of(person, frame) for frame in frames]
     return delivery.store(batch, now=timezone.now())
+
+
+def submission_of(person: Person, frame: protocol.SendEnvelope, *, checked_at_seq: int = 2) -> Submission:
+    """By default of somebody whose chain is as it was after signing up."""
+    side = conversations.membership_of(person.user, frame.conversation).side
+    header = parse_envelope(frame.envelope)
+    return Submission(side, header, frame.envelope, person.user, checked_at_seq)
 
 
 def append_epoch(person: Person, tab: Tab) -> None:

@@ -15,20 +15,14 @@ from pytest_django import Settings
 
 from messaging import protocol
 from messaging.models import Envelope
-from messaging.services import conversations, delivery
-from messaging.services.delivery import Stored, Submission
+from messaging.services import delivery
+from messaging.services.delivery import Stored
 from messaging.threads import DatabaseThreads
-from messaging.wire import parse_envelope
 from messaging.writer import Waiting, Writer
 from tests.messaging.conftest import Person, befriend
-from tests.messaging.test_processes import append_epoch
+from tests.messaging.test_processes import append_epoch, submission_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-def submission(person: Person, frame: protocol.SendEnvelope) -> Submission:
-    side = conversations.membership_of(person.user, frame.conversation).side
-    return Submission(side, parse_envelope(frame.envelope), frame.envelope)
 
 
 def test_a_batch_costs_the_same_number_of_queries_for_one_and_for_many(
@@ -38,13 +32,13 @@ def test_a_batch_costs_the_same_number_of_queries_for_one_and_for_many(
     people = [a, a, m]
     for person, tab in zip(people, tabs, strict=True):
         append_epoch(person, tab)
-    one = [submission(a, tabs[0].send())]
+    one = [submission_of(a, tabs[0].send())]
     many = [
-        submission(person, tab.send()) for _ in range(10) for person, tab in zip(people, tabs, strict=True)
+        submission_of(person, tab.send()) for _ in range(10) for person, tab in zip(people, tabs, strict=True)
     ]
 
     for batch in (one, many):
-        with django_assert_num_queries(7):
+        with django_assert_num_queries(8):
             outcomes = delivery.store(batch, now=timezone.now())
         assert all(isinstance(outcome, Stored) for outcome in outcomes)
 
@@ -74,7 +68,7 @@ async def test_a_message_asks_the_database_only_in_its_batch(
 async def test_what_arrives_during_a_commit_is_one_batch(a: Person, b: Person, conversation: UUID) -> None:
     tab = a.tab(conversation)
     await sync_to_async(append_epoch)(a, tab)
-    made = [await sync_to_async(submission)(a, tab.send()) for _ in range(30)]
+    made = [await sync_to_async(submission_of)(a, tab.send()) for _ in range(30)]
     batches: list[int] = []
     writer = Writer(lambda done: batches.append(len(done)))
     running = asyncio.create_task(writer.run())
@@ -95,7 +89,7 @@ async def test_a_full_queue_makes_senders_wait(
 ) -> None:
     settings.WRITER_QUEUE_ENVELOPES = 3
     tab = a.tab(conversation)
-    made = [await sync_to_async(submission)(a, tab.send()) for _ in range(4)]
+    made = [await sync_to_async(submission_of)(a, tab.send()) for _ in range(4)]
     writer = Writer(lambda done: None)
     for each in made[:3]:
         await writer.submit(Waiting(each, 1, sender=None))  # type: ignore[arg-type]
