@@ -60,11 +60,8 @@ class NewKeysBody(Body):
 
 
 class ChainBody(Body):
-    """With ``entry`` alone as browsers sent it before."""
-
-    entry: Entry | None = None
-    entries: Annotated[tuple[Entry, ...], Field(min_length=1, max_length=2)] | None = None
-    vault: VaultBody | None = None
+    entries: Annotated[tuple[Entry, ...], Field(min_length=1, max_length=2)]
+    vault: VaultBody | None
 
 
 class RenewalBody(Body):
@@ -183,14 +180,10 @@ def _make_keys(request: HttpRequest, body: NewKeysBody) -> HttpResponse:
 
 @takes(ChainBody)
 def append_to_key_chain(request: HttpRequest, body: ChainBody) -> HttpResponse:
-    user = signed_in(request)
-    entries = body.entries if body.entry is None else (body.entry,)
-    if entries is None:
-        raise MalformedRequest
     growth = renewal.grow_chain(
-        user=user,
+        user=signed_in(request),
         session_key=session_key_of(request),
-        entries=entries,
+        entries=body.entries,
         vault=None if body.vault is None else body.vault.content(),
     )
     return JsonResponse({"seq": growth.seq}, status=201)

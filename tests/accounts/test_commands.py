@@ -119,6 +119,7 @@ def test_a_new_password_from_the_command_line_says_what_it_costs(
         said = change_password("aLICE1")
 
     assert "opens with the recovery code only" in said
+    assert "or they can start fresh, without their messages" in said
     assert NEW not in said
     assert client.get("/settings/").status_code == 302
     assert events.SessionsChanged(alice.pk) in heard

@@ -16,6 +16,10 @@ from tests.factories import Identity, raw_public
 pytestmark = pytest.mark.django_db
 
 
+def one(entry: str) -> dict[str, Any]:
+    return {"entries": [entry], "vault": None}
+
+
 def code(response: Any) -> tuple[int, str]:
     return response.status_code, response.json()["code"]
 
@@ -27,7 +31,7 @@ def test_another_browser_is_added_and_others_are_told(
     entry = next_entry(alice, identity)
 
     with committing():
-        response = browser.post("/api/key-chain/", {"entry": entry})
+        response = browser.post("/api/key-chain/", one(entry))
 
     assert (response.status_code, response.json()) == (201, {"seq": 3})
     assert browser.get("/api/keys/").json()["chain"][2] == entry
@@ -39,14 +43,14 @@ def test_who_lost_the_race_is_told_so_and_nothing_is_replaced(alice: User, ident
     browser = signed_in("Alice1")
     first, second = next_entry(alice, identity), next_entry(alice, identity)
 
-    assert browser.post("/api/key-chain/", {"entry": first}).status_code == 201
-    assert code(browser.post("/api/key-chain/", {"entry": second})) == (409, "chain_conflict")
-    assert code(browser.post("/api/key-chain/", {"entry": first})) == (409, "chain_conflict")
+    assert browser.post("/api/key-chain/", one(first)).status_code == 201
+    assert code(browser.post("/api/key-chain/", one(second))) == (409, "chain_conflict")
+    assert code(browser.post("/api/key-chain/", one(first))) == (409, "chain_conflict")
     assert browser.get("/api/keys/").json()["chain"][2] == first
 
 
 def test_an_entry_of_another_identity_is_refused(alice: User) -> None:
-    response = signed_in("Alice1").post("/api/key-chain/", {"entry": next_entry(alice, Identity("Alice1"))})
+    response = signed_in("Alice1").post("/api/key-chain/", one(next_entry(alice, Identity("Alice1"))))
 
     assert code(response) == (400, "chain_refused")
 
@@ -60,8 +64,8 @@ def test_a_browser_is_on_the_chain_once(alice: User, identity: Identity) -> None
         add = identity.device_add(before=chain[-1], seq=len(chain) + 1, device=device)
         return encode_base64url(add)
 
-    assert browser.post("/api/key-chain/", {"entry": entry()}).status_code == 201
-    assert code(browser.post("/api/key-chain/", {"entry": entry()})) == (400, "chain_refused")
+    assert browser.post("/api/key-chain/", one(entry())).status_code == 201
+    assert code(browser.post("/api/key-chain/", one(entry()))) == (400, "chain_refused")
 
 
 def test_a_second_genesis_is_refused(alice: User, identity: Identity) -> None:
@@ -69,7 +73,7 @@ def test_a_second_genesis_is_refused(alice: User, identity: Identity) -> None:
     payload = [identity.origin, "alice1", raw_public(identity.key), 1, os.urandom(1216)]
     genesis = identity.entry(seq=3, prev=entry_hash(chain[-1]), kind="genesis", payload=payload)
 
-    response = signed_in("Alice1").post("/api/key-chain/", {"entry": encode_base64url(genesis)})
+    response = signed_in("Alice1").post("/api/key-chain/", one(encode_base64url(genesis)))
 
     assert code(response) == (400, "chain_refused")
 
@@ -77,13 +81,13 @@ def test_a_second_genesis_is_refused(alice: User, identity: Identity) -> None:
 def test_a_chain_has_an_end(alice: User, identity: Identity, settings: Any) -> None:
     settings.MAX_CHAIN_ENTRIES = 2
 
-    response = signed_in("Alice1").post("/api/key-chain/", {"entry": next_entry(alice, identity)})
+    response = signed_in("Alice1").post("/api/key-chain/", one(next_entry(alice, identity)))
 
     assert code(response) == (400, "chain_refused")
 
 
 def test_an_entry_that_is_too_long_is_refused(alice: User, settings: Any) -> None:
-    response = signed_in("Alice1").post("/api/key-chain/", {"entry": encode_base64url(bytes(2049))})
+    response = signed_in("Alice1").post("/api/key-chain/", one(encode_base64url(bytes(2049))))
 
     assert code(response) == (400, "malformed_request")
 
@@ -134,7 +138,7 @@ def test_a_sealed_row_cannot_be_moved_to_another_person(alice: User, mallory: Us
         ("GET", "/api/keys/", None),
         ("GET", "/api/vault/", None),
         ("PUT", "/api/vault/", {"version": 2, "box": "AAAA"}),
-        ("POST", "/api/key-chain/", {"entry": "AAAA"}),
+        ("POST", "/api/key-chain/", {"entries": ["AAAA"], "vault": None}),
         ("POST", "/api/recovery-code/confirm/", None),
     ],
 )

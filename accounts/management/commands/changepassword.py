@@ -16,7 +16,8 @@ from accounts.services import passwords
 _ATTEMPTS = 3
 _KEYS_WARNING = (
     "The vault of {name} was locked with the old password. It opens with the recovery code only from now on: "
-    "tell them to choose “Forgot your password?” at the log-in and to type their code there."
+    "tell them to choose “Forgot your password?” at the log-in and to type their code there. When they log in "
+    "with the new password they are asked for the code, too, or they can start fresh, without their messages."
 )
 
 
