@@ -1,8 +1,9 @@
 /** Alice and Bob with keys, a conversation and its first epoch, all from chosen randomness. */
-import { type CreatedAccount, createAccount } from '../../src/crypto/account'
+import { type CreatedAccount, createAccount, unlockAccount, type Unlocked } from '../../src/crypto/account'
 import { createEpoch, type OpenedEpoch } from '../../src/crypto/epoch'
 import type { Chains } from '../../src/crypto/key_chain'
 import { logStart } from '../../src/crypto/log'
+import { passwordDoor } from '../../src/crypto/password'
 import { type Bytes, type Random, utf8 } from '../../src/wire/bytes'
 import type { Side } from '../../src/wire/objects'
 
@@ -64,4 +65,13 @@ export function* flipped(bytes: Bytes, step = 1): Generator<Bytes> {
     copy[bit >> 3] = (copy[bit >> 3] ?? 0) ^ (1 << (bit & 7))
     yield copy
   }
+}
+
+/** With the password typed. */
+export async function unlocked({ keys, browser }: CreatedAccount): Promise<Unlocked> {
+  const { origin, name } = browser
+  const doorKey = await passwordDoor(utf8(name.padEnd(32, '.')))
+  const [door] = keys.doors
+  if (door === undefined) throw new Error('An account has two doors.')
+  return unlockAccount({ origin, name, chain: keys.chain, door, vault: keys.vault, doorKey })
 }
