@@ -104,6 +104,8 @@ export class Conversation {
   #summary: Summary
   #phase: Phase = 'closed'
   #wanted = false
+  /** Whether key chains were asked for since the connection was there. */
+  #isCurrent = false
   #timeline: Timeline | null = null
   #epochs: ReadonlyMap<number, OpenedEpoch> = new Map()
   readonly #friend: Friend
@@ -441,6 +443,10 @@ export class Conversation {
     })
   }
 
+  onConnectionLost(): void {
+    this.#isCurrent = false
+  }
+
   onRow(row: Row): void {
     this.#noteActivity(row)
     void this.#attempt(() => this.#take(row, true))
@@ -528,8 +534,7 @@ export class Conversation {
       return
     }
     if (this.#phase === 'ready') {
-      // While there was no connection nobody told of new keys.
-      await this.#refreshPeer()
+      await this.#requireCurrent()
       if (this.#summary.epoch > this.#epochs.size) await this.#fetchEpochs()
       await this.#catchUp()
     } else await this.#openAll()
@@ -544,6 +549,7 @@ export class Conversation {
     await this.tools.own.load(this.id)
     this.#friend.forget()
     await this.#refreshPeer()
+    this.#isCurrent = true
     this.#epochs = new Map()
     await this.#fetchEpochs()
     await this.#loadLog()
@@ -554,6 +560,18 @@ export class Conversation {
   async #refreshPeer(): Promise<void> {
     await this.#friend.refresh()
     await this.#followFriend()
+  }
+
+  /** While there was no connection nobody told of new keys. */
+  async #requireCurrent(): Promise<void> {
+    if (this.#isCurrent) return
+    this.#isCurrent = true
+    try {
+      await this.#refreshChains()
+    } catch (error) {
+      this.#isCurrent = false
+      throw error
+    }
   }
 
   /** Another identity of a friend who was never compared is taken, unless something waits that was written before. */
@@ -904,6 +922,7 @@ export class Conversation {
   // Sending
 
   async #seal(item: Outgoing, writer: WriterState): Promise<Sealed | null> {
+    await this.#requireCurrent()
     await this.#friend.look()
     if (!this.canSend) return null
     const epoch = await this.#epochForSending()

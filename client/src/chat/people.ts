@@ -160,8 +160,9 @@ export class Friend {
     const [pin, stored] = [this.#pin, this.#inVault()]
     if (pin === null) return stored?.verifiedAt ?? 0
     // Another browser of this person may have compared, or taken it back, since.
-    const isShared = !pin.unsaved && stored !== undefined && isSame(pin, stored)
-    return isShared ? stored.verifiedAt : pin.verifiedAt
+    if (stored === undefined || !isSame(pin, stored)) return pin.verifiedAt
+    const isOlder = pin.savedIn === null || this.tools.vault.version < pin.savedIn
+    return isOlder ? pin.verifiedAt : stored.verifiedAt
   }
 
   /** The person said that the safety numbers differ. */
@@ -216,7 +217,12 @@ export class Friend {
   /** Pins the present identity without a comparison, or as another browser of this person has pinned it. */
   async accept(): Promise<void> {
     const verifiedAt = this.isAcceptedElsewhere ? (this.#inVault()?.verifiedAt ?? 0) : 0
-    await this.#place(() => ({ ...this.#present(), verifiedAt, mismatch: this.isMismatch, unsaved: false }))
+    await this.#place(() => ({
+      ...this.#present(),
+      verifiedAt,
+      mismatch: this.isMismatch,
+      savedIn: this.tools.vault.version,
+    }))
   }
 
   async unverify(): Promise<void> {
@@ -240,8 +246,14 @@ export class Friend {
     for (const pin of pins) requirePinned(chain, pin)
     const { conversation } = this
     this.#pin =
-      local ?? (await this.#change(() => ({ ...pinned, conversation, mismatch: false, unsaved: false })))
-    if (this.#pin.unsaved) await this.#decide(this.#pin)
+      local ??
+      (await this.#change(() => ({
+        ...pinned,
+        conversation,
+        mismatch: false,
+        savedIn: this.tools.vault.version,
+      })))
+    if (this.#pin.savedIn === null) await this.#decide(this.#pin)
     else if (stored === undefined || stored.seq < this.#pin.seq) this.#writePlace(this.#pin)
     return chain
   }
@@ -253,7 +265,7 @@ export class Friend {
       throw new CheckFailed('link_mismatch')
     const pin = { ...pinnedOf(chain, this.conversation), mismatch: false }
     if (expected !== undefined) await this.#decide({ ...pin, verifiedAt: this.tools.clock.now() })
-    else await this.#place(() => ({ ...pin, verifiedAt: 0, unsaved: false }))
+    else await this.#place(() => ({ ...pin, verifiedAt: 0, savedIn: this.tools.vault.version }))
     return chain
   }
 
@@ -292,11 +304,12 @@ export class Friend {
   }
 
   /** In this browser first: whatever happens to the page, the vault gets it the next time. */
-  async #decide(decided: Omit<PinRecord, 'unsaved'>): Promise<void> {
+  async #decide(decided: Omit<PinRecord, 'savedIn'>): Promise<void> {
     const { identityPublic, fingerprint, verifiedAt, seq, head } = decided
     const conversation = uuidToBytes(this.conversation)
-    this.#pin = await this.#change(() => ({ ...decided, unsaved: true }))
-    this.tools.vault.change(
+    const { vault } = this.tools
+    this.#pin = await this.#change(() => ({ ...decided, savedIn: null }))
+    vault.change(
       (content) => {
         const current = pinOf(content, conversation)
         const further = current !== undefined && current.seq > seq ? current : null
@@ -305,9 +318,9 @@ export class Friend {
         return withPin(content, { ...place, verifiedAt })
       },
       async () => {
-        this.#pin = await this.#change((stored = { ...decided, unsaved: true }) =>
+        this.#pin = await this.#change((stored = { ...decided, savedIn: null }) =>
           isSame(stored, decided) && stored.verifiedAt === verifiedAt
-            ? { ...stored, unsaved: false }
+            ? { ...stored, savedIn: vault.version }
             : stored,
         )
       },

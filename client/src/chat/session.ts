@@ -260,6 +260,7 @@ export class ChatSession {
 
   #connectionMoved(state: ConnectionState): void {
     if (state.kind === 'signed_out') this.#trouble = { kind: 'signed_out' }
+    if (state.kind !== 'open') for (const one of this.#conversations.values()) one.onConnectionLost()
     this.#changed()
   }
 
@@ -335,7 +336,6 @@ export class ChatSession {
       this.#listed = true
       this.#changed()
       this.#route()
-      await this.#refreshOwn()
       await this.selected?.open()
       for (const conversation of this.conversations.slice(0, OPEN_AHEAD)) await conversation.open()
     } catch (error) {

@@ -12,6 +12,7 @@ import type { ChatApp } from '../ui/chat_app'
 import { type ChatPage, chatPage, type WhyLogIn } from '../ui/chat_page'
 import { showMissingKeys, showNoStorage } from '../ui/missing_keys'
 import { showRequests } from '../ui/nav_badges'
+import { personOf, watchKeys } from '../ui/signed_in_page'
 import { systemRandom } from '../wire/bytes'
 
 const API_TIMEOUT_MS = 20_000
@@ -45,6 +46,7 @@ async function start(): Promise<void> {
     isOnline: () => navigator.onLine,
   })
   bindPage(session, page)
+  bindKeys(session)
   show(session, page)
   await session.start(page.conversation)
 }
@@ -72,6 +74,20 @@ function show(session: ChatSession, page: ChatPage): void {
 function whyLogIn({ trouble }: ChatSession): WhyLogIn {
   if (trouble?.kind === 'signed_out' || trouble?.kind === 'keys_renewed') return trouble.kind
   return 'keys_missing'
+}
+
+/** Locked, signed out or given new keys in another tab: what is written stays, and the page goes along. */
+function bindKeys(session: ChatSession): void {
+  const person = personOf(document)
+  if (person === null) return
+  watchKeys({
+    ...person,
+    keep: () => session.keep(),
+    onNewKeys: () =>
+      void session.keep().then(() => {
+        location.reload()
+      }),
+  })
 }
 
 function bindPage(session: ChatSession, page: ChatPage): void {

@@ -2,9 +2,10 @@
 import { systemClock } from '../net/clock'
 import { browserSocket, Connection, type Push } from '../net/socket'
 import { openDatabase } from '../store/database'
+import { loadPins } from '../store/pins'
 import { loadPositions } from '../store/positions'
 import { announceConnected } from '../ui/build_notice'
-import { showRequests, showUnread } from '../ui/nav_badges'
+import { showRequests, showUnread, showVerified } from '../ui/nav_badges'
 import { presenceState, presenceWord } from '../ui/person'
 import { personOf, watchKeys } from '../ui/signed_in_page'
 import type { Side } from '../wire/frames'
@@ -47,11 +48,13 @@ function push(frame: Push): void {
   }
 }
 
-/** What came since this browser's last look. Where it keeps nothing, nothing is counted. */
+/** What came since this browser's last look, and who was verified. Where it keeps nothing, nothing is counted. */
 async function list(name: string): Promise<void> {
   const database = await openDatabase(name)
-  const positions = await loadPositions(database)
+  const [positions, pins] = await Promise.all([loadPositions(database), loadPins(database)])
   database.close()
+  const verified = pins.filter(({ verifiedAt }) => verifiedAt > 0)
+  showVerified(document, new Set(verified.map(({ conversation }) => conversation)))
   const read = new Map(positions.map(({ conversation, readN }) => [conversation, readN]))
   const { items } = await connection.ask({ type: 'conversations.list', before: null })
   unread.clear()

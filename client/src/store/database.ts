@@ -73,8 +73,8 @@ export interface PinRecord {
   readonly head: Bytes
   /** The person compared, and the numbers differed. */
   readonly mismatch: boolean
-  /** What the person decided about it is not in the vault yet. */
-  readonly unsaved: boolean
+  /** From this version on the vault knows at least as much; null while what the person decided is not in it yet. */
+  readonly savedIn: number | null
 }
 
 /** A newer browser of the same person that this one's person was told of, and has seen the notice. */

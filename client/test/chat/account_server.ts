@@ -23,6 +23,7 @@ interface Body {
   readonly new_auth_key: string
   readonly keys: Keys
   readonly entry: string
+  readonly entries: readonly string[]
   readonly door: { readonly kind: string }
   readonly doors: readonly { readonly kind: string }[]
   readonly vault: Keys['vault']
@@ -87,8 +88,10 @@ export class AccountServer {
         this.#own().keys = body.keys
         return {}
       case 'POST /api/key-chain/':
-        this.#ownKeys().chain.push(body.entry)
+        this.#ownKeys().chain.push(...body.entries)
         return { seq: this.#ownKeys().chain.length }
+      case 'POST /api/browsers/':
+        return {}
       case 'POST /api/password/':
         if (this.#own().authKey !== body.auth_key) throw refusal(403, 'wrong_credentials')
         this.#replace([body.door], body.vault)

@@ -18,8 +18,14 @@ import {
 import { DoorClosed } from '../../src/crypto/errors'
 import { authKey, normalisePassword, passwordSalt } from '../../src/crypto/password'
 import { ApiRefused, ApiUnreachable } from '../../src/net/api'
-import { forgetSession, loadAccount } from '../../src/store/account_store'
-import { type AccountRecord, openDatabase, removeDatabase, StorageRefused } from '../../src/store/database'
+import { forgetEverything, loadAccount, lockAccount } from '../../src/store/account_store'
+import {
+  type AccountRecord,
+  type Database,
+  openDatabase,
+  removeDatabase,
+  StorageRefused,
+} from '../../src/store/database'
 import { type Bytes, concat, fromBase64url, systemRandom, toHex } from '../../src/wire/bytes'
 import { encodeKeys } from '../../src/wire/api'
 import { AccountServer, type Keys, lostAnswer, once, refusal } from './account_server'
@@ -65,9 +71,9 @@ async function signUpAlice(): Promise<PreparedSignUp> {
   return prepared
 }
 
-async function logOut(): Promise<void> {
+async function inDatabase(act: (database: Database) => Promise<void>): Promise<void> {
   const database = await openDatabase('alice1')
-  await forgetSession(database)
+  await act(database)
   database.close()
 }
 
@@ -135,15 +141,25 @@ test('a new browser gets a device of its own and the same identity', async () =>
   expect(chainLength()).toBe(3)
 })
 
-test('a browser that was logged out takes its old place on the key chain up again', async () => {
+test('a locked browser takes its old place on the key chain up again', async () => {
   const first = await signUpAlice()
-  await logOut()
+  await inDatabase(lockAccount)
   expect(await stored()).toBeUndefined()
 
   await logInAlice()
 
   expect(await deviceOfBrowser()).toBe(toHex(first.browser.device.id))
   expect(chainLength()).toBe(2)
+})
+
+test('a browser that was logged out comes back as a new one', async () => {
+  const first = await signUpAlice()
+  await inDatabase(forgetEverything)
+
+  await logInAlice()
+
+  expect(await deviceOfBrowser()).not.toBe(toHex(first.browser.device.id))
+  expect(chainLength()).toBe(3)
 })
 
 test('logging in twice keeps the key that drafts are boxed with', async () => {

@@ -267,3 +267,15 @@ export async function write(tab: Tab, text: string): Promise<void> {
   await eventually(() => tab.session.selected !== null, 'the conversation is listed')
   await tab.session.selected?.sender.add(text)
 }
+
+/** Waits until nothing is left in the browser's outbox, of any tab. */
+export async function emptied({ database }: Browser): Promise<void> {
+  let left = Infinity
+  const look = async (): Promise<void> => {
+    left = await database.count('outbox')
+  }
+  await eventually(() => {
+    void look()
+    return left === 0
+  }, 'nothing waits any more')
+}

@@ -2,9 +2,11 @@ import 'fake-indexeddb/auto'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import {
   countUnsent,
-  forgetSession,
+  forgetEverything,
+  isLocked,
   loadAccount,
   loadDevice,
+  lockAccount,
   saveAccount,
 } from '../../src/store/account_store'
 import {
@@ -45,6 +47,7 @@ async function someAccount(): Promise<AccountRecord> {
         publicKey: new Uint8Array(32).fill(3),
         key: { kind: 'webcrypto', privateKey: pair.privateKey },
       },
+      vaultGeneration: 1,
       vaultKey: await aesKey(),
       localKey: await aesKey(),
     },
@@ -66,19 +69,35 @@ test('the keys come back usable and cannot be read out', async () => {
   await crypto.subtle.sign('Ed25519', keys.device.key.privateKey, new Uint8Array(1))
 })
 
-test('a log-out takes everything readable and leaves the place on the key chain', async () => {
-  await saveAccount(database, await someAccount())
+async function keepSomeWork(): Promise<void> {
   const waiting = { conversation: 'c', createdAt: 0, box: new Uint8Array(1), owner: 'tab', failure: null }
   await database.put('outbox', { clientId: 'a', ...waiting })
   await database.put('drafts', { conversation: 'c', updatedAt: 0, box: new Uint8Array(1) })
-  expect(await countUnsent(database)).toBe(1)
+}
 
-  await forgetSession(database)
+test('a lock takes the keys and keeps the work and the place on the key chain', async () => {
+  await saveAccount(database, await someAccount())
+  await keepSomeWork()
+  expect(await isLocked(database)).toBe(false)
+
+  await lockAccount(database)
 
   expect(await loadAccount(database)).toBeUndefined()
-  expect(await countUnsent(database)).toBe(0)
-  expect(await database.count('drafts')).toBe(0)
+  expect(await isLocked(database)).toBe(true)
+  expect(await countUnsent(database)).toBe(1)
+  expect(await database.count('drafts')).toBe(1)
   expect((await loadDevice(database))?.device.id).toEqual(new Uint8Array(16).fill(2))
+})
+
+test('a log-out takes everything', async () => {
+  await saveAccount(database, await someAccount())
+  await keepSomeWork()
+
+  await forgetEverything(database)
+
+  const counts = await Promise.all([...database.objectStoreNames].map((store) => database.count(store)))
+  expect(counts.every((count) => count === 0)).toBe(true)
+  expect(await isLocked(database)).toBe(false)
 })
 
 test('removing the database does not wait for other tabs', async () => {
