@@ -18,6 +18,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from accounts.models import User
+from accounts.page_data import page_data
 from friends import services
 from friends.errors import FriendshipNotFound
 from friends.forms import AddFriendForm, chosen_ids
@@ -75,7 +76,7 @@ def _rows(person: User, friendships: Iterable[Friendship]) -> list[PersonRow]:
 @require_http_methods(["GET", "HEAD", "POST"])
 def add_friend(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
-        return render(request, "friends/add_friend.html", {"form": AddFriendForm()})
+        return _add_friend_page(request, AddFriendForm())
     form = AddFriendForm(request.POST)
     refusal = DomainError()
     if form.is_valid():
@@ -84,10 +85,24 @@ def add_friend(request: HttpRequest) -> HttpResponse:
         except DomainError as error:
             refusal = error
             form.add_error("username", str(refusal))
-    response = render(request, "friends/add_friend.html", {"form": form}, status=refusal.status)
+    response = _add_friend_page(request, form, status=refusal.status)
     if refusal.retry_after_seconds is not None:
         response["Retry-After"] = str(refusal.retry_after_seconds)
     return response
+
+
+@login_required
+@require_GET
+def add_by_link(request: HttpRequest, username: str) -> HttpResponse:
+    """What stands behind ``#`` in the link, the fingerprint, is for the script: no browser sends it."""
+    return _add_friend_page(request, AddFriendForm(initial={"username": username}), linked_name=username)
+
+
+def _add_friend_page(
+    request: HttpRequest, form: AddFriendForm, *, linked_name: str | None = None, status: int = 200
+) -> HttpResponse:
+    context = {"form": form, "linked_name": linked_name, "page_data": page_data(request)}
+    return render(request, "friends/add_friend.html", context, status=status)
 
 
 def _request_friendship(request: HttpRequest, username: str) -> HttpResponse:

@@ -6,12 +6,14 @@ from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
 
+from friends.views import add_by_link
 from securechat import views
 
 urlpatterns = [
     path("", views.start, name="start"),
     path("", include("accounts.urls")),
     path("friends/", include("friends.urls")),
+    path("add/<str:username>", add_by_link, name="friend-link"),
     path("chat/", include("messaging.urls")),
     path("trust/", views.trust, name="trust"),
     path("trust/root.crt", views.root_certificate, name="root-certificate"),
