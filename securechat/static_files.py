@@ -10,7 +10,7 @@ from whitenoise.storage import CompressedManifestStaticFilesStorage
 OWN_FILES = "securechat/"
 
 
-class BuiltFilesStorage(CompressedManifestStaticFilesStorage):
+class BuiltFilesStorage(CompressedManifestStaticFilesStorage):  # type: ignore[misc]  # WhiteNoise has no types.
     """Django rewrites addresses inside style sheets to names with hashes. Our build has done that, and its hashes count."""
 
     def url_converter(

@@ -11,7 +11,7 @@ import pytest
 import redis
 from playwright.sync_api import expect
 
-from tests.e2e.person import Person
+from tests.e2e.person import STRETCH_TIMEOUT_MS, Person
 from tests.e2e.recording_proxy import RecordingProxy
 from tests.live_server import LiveServer
 
@@ -82,6 +82,28 @@ def test_no_password_message_code_or_private_key_reaches_the_server(
 
     assert find(secrets, server, proxy) == []
     assert find(["Canary1"], server, proxy), "The search must find what is there: a name travels in clear."
+
+
+def test_neither_redis_nor_the_log_names_anybody(
+    new_person: Callable[..., Person], server: LiveServer, proxy: RecordingProxy
+) -> None:
+    """While two people are online and talk, and after a log-in that was refused."""
+    alice, bob = new_person("Vogelnaam1"), new_person("Vogelnaam2")
+    alice.sign_up()
+    bob.sign_up()
+    alice.befriend(bob)
+    bob.open_chat(alice)
+    alice.open_chat(bob)
+    alice.send(bob, "Are you there?")
+    bob.expect_message(alice, "Are you there?")
+    stranger = new_person("Vogelnaam3")
+    stranger.fill_log_in()
+    expect(stranger.page.get_by_role("alert").first).to_be_visible(timeout=STRETCH_TIMEOUT_MS)
+
+    places = {found.rpartition(" in ")[2] for found in find(["Vogelnaam"], server, proxy)}
+
+    assert "received traffic" in places, "The search must find what is there."
+    assert not places & {"redis", "server.log", "var/log/valkey.log"}
 
 
 def test_the_search_finds_a_word_in_each_of_its_forms() -> None:

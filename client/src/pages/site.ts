@@ -5,7 +5,7 @@
  * Every page works without it.
  */
 import { keepTheme, preferenceStorage, type Theme, themeOf } from '../store/preferences'
-import { askForBuild, watchBuild } from '../ui/build_notice'
+import { askForBuild, showBuildNotice, watchBuild } from '../ui/build_notice'
 
 const preferences = preferenceStorage()
 
@@ -126,8 +126,8 @@ function start(): void {
     page: document,
     ask: () => askForBuild('/build/'),
     now: Date.now,
-    reload: () => {
-      location.reload()
+    show: (build) => {
+      showBuildNotice(document, build, new Date())
     },
   })
   setInterval(showRelativeTimes, 60_000)

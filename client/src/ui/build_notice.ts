@@ -12,7 +12,7 @@ export interface BuildWatch {
   /** The server's present build. May throw: then nothing is said. */
   readonly ask: () => Promise<unknown>
   readonly now: () => number
-  readonly reload: () => void
+  readonly show: (build: RunningBuild) => void
 }
 
 export function announceConnected(page: Document): void {
@@ -35,7 +35,7 @@ export function watchBuild(watch: BuildWatch): void {
     if (done as boolean) return
     if (build.fingerprint === own) return
     done = true
-    showNotice(watch, build)
+    watch.show(build)
   }
   const lookQuietly = (pauseMs: number): void => {
     look(pauseMs).catch(() => undefined)
@@ -56,7 +56,7 @@ export async function askForBuild(address: string): Promise<unknown> {
   return response.json()
 }
 
-function showNotice({ page, now, reload }: BuildWatch, build: RunningBuild): void {
+export function showBuildNotice(page: Document, build: RunningBuild, noticedAt: Date): void {
   const place = page.querySelector('[data-banners]')
   if (place === null) return
   const banner = page.createElement('div')
@@ -67,7 +67,7 @@ function showNotice({ page, now, reload }: BuildWatch, build: RunningBuild): voi
 
   const headline = page.createElement('strong')
   headline.textContent = 'A new version is ready.'
-  const time = new Date(now()).toLocaleTimeString(page.documentElement.lang, {
+  const time = noticedAt.toLocaleTimeString(page.documentElement.lang, {
     hour: '2-digit',
     minute: '2-digit',
     hourCycle: 'h23',
@@ -81,7 +81,9 @@ function showNotice({ page, now, reload }: BuildWatch, build: RunningBuild): voi
   button.type = 'button'
   button.className = 'button button-small'
   button.textContent = 'Reload'
-  button.addEventListener('click', reload)
+  button.addEventListener('click', () => {
+    location.reload()
+  })
   const actions = page.createElement('div')
   actions.className = 'banner-actions'
   actions.append(button)
