@@ -1,5 +1,14 @@
 import { execFileSync } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+} from 'node:fs'
 import { createHash } from 'node:crypto'
 import { homedir, tmpdir } from 'node:os'
 import { dirname, join, relative } from 'node:path'
@@ -9,6 +18,7 @@ import { decodeManifest, type Manifest } from '../src/wire/build'
 import { parseJson } from '../src/wire/json'
 
 const CLIENT = dirname(dirname(fileURLToPath(import.meta.url)))
+const ROOT = dirname(CLIENT)
 const SOURCES = ['build.mjs', 'package.json', 'tsconfig.json', 'src']
 
 interface Built {
@@ -25,6 +35,22 @@ let other: Built
 function buildIn(folder: string, environment: Readonly<Record<string, string>>): Built {
   mkdirSync(folder, { recursive: true })
   for (const name of SOURCES) cpSync(join(CLIENT, name), join(folder, name), { recursive: true })
+  return runBuild(folder, environment)
+}
+
+/** The last commit and nothing else, with the packages that are installed here. */
+function buildClone(folder: string): Built {
+  execFileSync('git', ['clone', '--quiet', '--no-hardlinks', ROOT, folder])
+  const client = join(folder, 'client')
+  expect(lockOf(client), 'Commit package-lock.json first.').toBe(lockOf(CLIENT))
+  return runBuild(client, {})
+}
+
+function lockOf(client: string): string {
+  return readFileSync(join(client, 'package-lock.json'), 'utf8')
+}
+
+function runBuild(folder: string, environment: Readonly<Record<string, string>>): Built {
   symlinkSync(join(CLIENT, 'node_modules'), join(folder, 'node_modules'))
   const output = execFileSync(process.execPath, [join(folder, 'build.mjs')], {
     cwd: tmpdir(),
@@ -59,11 +85,20 @@ afterAll(() => {
   rmSync(work, { recursive: true, force: true })
 })
 
+function expectSameBytes(first: Built, second: Built): void {
+  expect([...first.files.keys()].sort()).toEqual([...second.files.keys()].sort())
+  for (const [name, bytes] of first.files)
+    expect(bytes.equals(second.files.get(name) ?? Buffer.of()), name).toBe(true)
+  expect(first.output).toBe(second.output)
+}
+
 test('two builds in different places give the same bytes', () => {
-  expect([...one.files.keys()].sort()).toEqual([...other.files.keys()].sort())
-  for (const [name, bytes] of one.files)
-    expect(bytes.equals(other.files.get(name) ?? Buffer.of()), name).toBe(true)
-  expect(one.output).toBe(other.output)
+  expectSameBytes(one, other)
+})
+
+// A copy of the project without its history cannot be cloned.
+test.runIf(existsSync(join(ROOT, '.git')))('two clean clones give the same bytes', () => {
+  expectSameBytes(buildClone(join(work, 'clone')), buildClone(join(work, 'second clone')))
 })
 
 test('nothing of the machine or the moment is in what was built', () => {
