@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -15,16 +16,22 @@ from hypothesis import strategies as st
 
 from tests.live_server import LiveServer, live_server
 from tests.peer import crypto, wire
-from tests.peer.account import Account, create_account, unlock_account
+from tests.peer.account import Account, create_account, reset_account, unlock_account
 from tests.peer.client import Peer
 from tests.peer.conversation import Conversation, Message, Row
 from tests.peer.crypto import Refused
 from tests.peer.http import HttpRefused
+from tests.peer.socket import SocketClosed
 from tests.peer.wire import Content, Malformed, Side
 
 PASSWORD = "Passw0rd!"
 ORIGIN = "https://chat.example"
 CONVERSATION = UUID("0d4e2a5c-9b7f-4c11-8a3e-6f1d2c3b4a59")
+_SET_PASSWORD = """
+from accounts.models import User
+from accounts.services.passwords import set_plain_password
+set_plain_password(user=User.objects.get_by_natural_key({name!r}), password={password!r})
+"""
 names = (f"Person{number}" for number in itertools.count(1))
 
 
@@ -173,6 +180,260 @@ async def test_a_log_shorter_than_what_was_checked_is_noticed(friends: Friends, 
 
     with pytest.raises(Refused, match="log_mismatch"):
         await restored.read(friends.bob_name)
+
+
+# Keys that change
+
+
+async def second_client(friends: Friends) -> Peer:
+    """Bob's other browser, connected."""
+    second = friends.new_client()
+    await second.log_in(friends.bob_name, PASSWORD)
+    return await friends.connect(second)
+
+
+async def test_who_renews_goes_on_in_a_new_epoch_and_the_friend_follows(friends: Friends) -> None:
+    alice, bob = friends.alice, friends.bob
+    await alice.send(friends.bob_name, "before")
+    await bob.read(friends.alice_name)
+
+    await bob.renew(PASSWORD)
+    await bob.send(friends.alice_name, "after")
+    await alice.send(friends.bob_name, "followed")
+
+    seen = await alice.read(friends.bob_name)
+    chats = (await alice.open_conversation(friends.bob_name), await bob.open_conversation(friends.alice_name))
+    assert texts(seen) == texts(await bob.read(friends.alice_name)) == ["before", "after", "followed"]
+    assert [max(chat.epochs) for chat in chats] == [2, 2]
+    assert (chats[0].peer_chain.generation, chats[0].peer_chain.vault_generation) == (2, 2)
+
+
+async def test_the_friend_makes_the_next_epoch_when_it_writes_first(friends: Friends) -> None:
+    alice, bob = friends.alice, friends.bob
+    await alice.send(friends.bob_name, "before")
+
+    await bob.renew(PASSWORD)
+    await alice.send(friends.bob_name, "after")
+
+    chat = await bob.open_conversation(friends.alice_name)
+    assert texts(await bob.read(friends.alice_name)) == ["before", "after"]
+    assert [(epoch.epoch, epoch.members[1].generation) for epoch in chat.epochs.values()] == [(1, 1), (2, 2)]
+
+
+async def test_a_revoked_client_can_neither_send_nor_read(friends: Friends) -> None:
+    lost = await second_client(friends)
+    await lost.send(friends.alice_name, "while it stood")
+
+    await friends.bob.renew(PASSWORD, revoke=[lost.account.device.id])
+    await friends.alice.send(friends.bob_name, "not for the lost one")
+
+    with pytest.raises(SocketClosed):
+        await lost.send(friends.alice_name, "too late")
+    with pytest.raises(HttpRefused):
+        await lost.store_positions()
+    assert texts(await friends.bob.read(friends.alice_name)) == ["while it stood", "not for the lost one"]
+
+
+async def test_a_revoked_client_cannot_open_what_comes_after_even_with_the_servers_help(
+    friends: Friends,
+) -> None:
+    lost = await second_client(friends)
+    await lost.send(friends.alice_name, "while it stood")
+    view = await lost.open_conversation(friends.alice_name)
+    await friends.bob.renew(PASSWORD, revoke=[lost.account.device.id])
+    await friends.bob.send(friends.alice_name, "not for the lost one")
+
+    stored = await friends.bob.socket.request("epochs.get", conversation=str(view.id), after=1)
+    (record,) = stored["records"]
+    own = await friends.bob.open_conversation(friends.alice_name)
+    view.own_chain, view.peer_chain = own.own_chain, own.peer_chain
+
+    with pytest.raises(Refused, match="no_account_key"):
+        view.take_epochs([wire.from_base64url(record)])
+
+
+async def test_what_a_revoked_client_signs_later_is_refused_by_the_friend(friends: Friends) -> None:
+    lost = await second_client(friends)
+    await lost.send(friends.alice_name, "while it stood")
+    view = await lost.open_conversation(friends.alice_name)
+    assert view.newest_epoch is not None
+    envelope, _ = crypto.seal_envelope(
+        epoch=view.newest_epoch,
+        side=view.side,
+        chains=view.chains,
+        device=lost.account.device,
+        client_id=UUID(int=7).bytes,
+        writer=crypto.new_writer(),
+        log=view.log,
+        vault_version=1,
+        content=Content(1, "forged"),
+    )
+    await friends.bob.renew(PASSWORD, revoke=[lost.account.device.id])
+    await friends.alice.send(friends.bob_name, "in the new epoch")
+
+    chat = await friends.alice.open_conversation(friends.bob_name)
+    with pytest.raises(Refused, match="device_ended"):
+        chat.take_row(Row(chat.log.n + 1, view.side, UUID(int=7), envelope, 1))
+
+
+async def test_another_client_asks_for_the_password_after_a_renewal(friends: Friends) -> None:
+    second = await second_client(friends)
+    await second.send(friends.alice_name, "before")
+
+    await friends.bob.renew(PASSWORD)
+    with pytest.raises(Refused, match="keys_renewed"):
+        await second.send(friends.alice_name, "with the old keys")
+    with pytest.raises(Refused, match="keys_renewed"):
+        await second.store_positions()
+    await second.unlock(PASSWORD)
+    await second.send(friends.alice_name, "with the new keys")
+
+    assert texts(await friends.bob.read(friends.alice_name)) == ["before", "with the new keys"]
+
+
+async def test_somebody_knows_my_password(friends: Friends) -> None:
+    intruder = await second_client(friends)
+    await intruder.read(friends.alice_name)
+
+    await friends.bob.renew(PASSWORD, revoke=[intruder.account.device.id], new_password="Chang3d-one")
+    await friends.bob.send(friends.alice_name, "safe again")
+
+    with pytest.raises(SocketClosed):
+        await intruder.read(friends.alice_name)
+    with pytest.raises(HttpRefused, match="wrong_credentials"):
+        await friends.new_client().log_in(friends.bob_name, PASSWORD)
+    again = friends.new_client()
+    await again.log_in(friends.bob_name, "Chang3d-one")
+    assert texts(await (await friends.connect(again)).read(friends.alice_name)) == ["safe again"]
+
+
+async def test_the_recovery_code_opens_the_renewed_keys(friends: Friends) -> None:
+    await friends.bob.send(friends.alice_name, "kept")
+    await friends.alice.renew(PASSWORD)
+    recovered = friends.new_client()
+
+    await recovered.recover(friends.alice_name, friends.alice_code, "An0ther-one")
+
+    assert texts(await (await friends.connect(recovered)).read(friends.bob_name)) == ["kept"]
+
+
+async def test_who_renews_twice_at_once_loses_nothing(friends: Friends) -> None:
+    second = await second_client(friends)
+
+    done = await asyncio.gather(friends.bob.renew(PASSWORD), second.renew(PASSWORD), return_exceptions=True)
+
+    assert done == [None, None]
+    chain = (await friends.alice.open_conversation(friends.bob_name)).peer_chain
+    assert (chain.generation, chain.vault_generation) == (3, 3)
+
+
+async def test_a_client_that_logs_out_leaves_the_list(friends: Friends) -> None:
+    second = await second_client(friends)
+    await second.send(friends.alice_name, "from the second")
+    await second.log_out()
+
+    seen = await friends.alice.read(friends.bob_name)
+    await friends.alice.send(friends.bob_name, "and on")
+
+    chat = await friends.alice.open_conversation(friends.bob_name)
+    device = chat.peer_chain.devices[second.account.device.id]
+    assert texts(seen) == ["from the second"]
+    assert device.ended_by == "retire"
+    assert texts(await friends.bob.read(friends.alice_name)) == ["from the second", "and on"]
+
+
+async def started_fresh(friends: Friends) -> Peer:
+    """Bob again, who has lost password and code: the operator has set another password."""
+    friends.server.manage("shell", "-c", _SET_PASSWORD.format(name=friends.bob_name, password="G1ven-one"))
+    fresh = friends.new_client()
+    with pytest.raises(Refused, match="door_closed"):
+        await fresh.log_in(friends.bob_name, "G1ven-one")
+    await fresh.reset(friends.bob_name, "G1ven-one")
+    return await friends.connect(fresh)
+
+
+async def test_a_fresh_start_shows_what_was_lost_and_goes_on(friends: Friends) -> None:
+    await friends.alice.send(friends.bob_name, "before")
+    fresh = await started_fresh(friends)
+
+    await fresh.send(friends.alice_name, "I lost everything")
+    await friends.alice.send(friends.bob_name, "never mind")
+
+    seen = await fresh.read(friends.alice_name)
+    chat = await friends.alice.open_conversation(friends.bob_name)
+    assert [(one.text, one.is_lost) for one in seen] == [
+        ("", True),
+        ("I lost everything", False),
+        ("never mind", False),
+    ]
+    assert texts(await friends.alice.read(friends.bob_name)) == ["before", "I lost everything", "never mind"]
+    assert chat.identity_changes == [3]
+
+
+async def test_a_compared_friend_who_starts_fresh_gets_nothing_until_compared_again(
+    friends: Friends,
+) -> None:
+    alice = friends.alice
+    assert await alice.safety_number(friends.bob_name) == await friends.bob.safety_number(friends.alice_name)
+    await alice.verify(friends.bob_name)
+    await alice.send(friends.bob_name, "before")
+    fresh = await started_fresh(friends)
+    await fresh.send(friends.alice_name, "It is me")
+
+    with pytest.raises(Refused, match="identity_changed"):
+        await alice.send(friends.bob_name, "to whom?")
+    assert texts(await alice.read(friends.bob_name)) == ["before", "It is me"]
+    assert await alice.safety_number(friends.bob_name) == await fresh.safety_number(friends.alice_name)
+    await alice.verify(friends.bob_name)
+    await alice.send(friends.bob_name, "to you")
+
+    assert [one.text for one in await fresh.read(friends.alice_name)] == ["", "It is me", "to you"]
+
+
+async def test_a_changed_identity_is_noticed_in_another_client_too(friends: Friends) -> None:
+    await friends.alice.verify(friends.bob_name)
+    await started_fresh(friends)
+    second = friends.new_client()
+    await second.log_in(friends.alice_name, PASSWORD)
+    await friends.connect(second)
+
+    with pytest.raises(Refused, match="identity_changed"):
+        await second.send(friends.bob_name, "to whom?")
+
+    await friends.alice.open_conversation(friends.bob_name)
+    with pytest.raises(Refused, match="identity_changed"):
+        await friends.alice.send(friends.bob_name, "to whom?")
+    await friends.alice.accept(friends.bob_name)
+    await second.send(friends.bob_name, "let pass in the other client")
+
+
+async def test_a_reset_that_the_own_person_did_not_make_stops_every_client(friends: Friends) -> None:
+    bob = friends.bob
+    entries = bob.account.entries
+    theirs = reset_account(
+        origin=bob.origin,
+        name=bob.name,
+        entries=entries,
+        version=1,
+        door_keys=(crypto.password_door(bytes(32)), crypto.recovery_door(bytes(20))),
+        now=1,
+    )
+
+    with pytest.raises(Refused, match="identity_changed"):
+        await bob._accept_own(theirs.entries)
+
+
+async def test_a_friend_sees_what_was_read_where_it_is_shared(friends: Friends) -> None:
+    await friends.alice.send(friends.bob_name, "one")
+    await friends.alice.send(friends.bob_name, "two")
+    await friends.bob.read(friends.alice_name)
+    both = await friends.alice.friend_confirmed(friends.bob_name)
+    await friends.bob.share_read(False)
+    await friends.alice.send(friends.bob_name, "three")
+    await friends.bob.read(friends.alice_name)
+
+    assert both == (2, 2)
+    assert await friends.alice.friend_confirmed(friends.bob_name) == (3, 0)
 
 
 # Against a hostile server

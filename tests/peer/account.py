@@ -1,12 +1,14 @@
-"""A person's keys as a whole: made once, opened by a door, given to a new device."""
+"""A person's keys as a whole: made once, opened by a door, given to a new device, renewed, begun anew."""
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
-from tests.peer import crypto
-from tests.peer.crypto import Chain, Device, Door, DoorKey, Random, Refused, Sealing
+from tests.peer import crypto, wire
+from tests.peer.crypto import Chain, Device, Door, DoorKey, DoorPublic, Random, Refused, Sealing
 from tests.peer.wire import DoorKind, VaultContent
 
 
@@ -22,12 +24,14 @@ class Account:
     entries: tuple[bytes, ...]
     vault: VaultContent
     version: int = 1
+    vault_generation: int = 1
+    """Of ``vault_key``; a chain that names a newer one asks for the password again."""
 
-    @property
+    @cached_property
     def chain(self) -> Chain:
         return crypto.verify_chain(self.entries, origin=self.origin, name=self.name)
 
-    def door(self, key: DoorKey, *, sealing: Sealing = crypto.seal) -> Door:
+    def door(self, key: DoorKey | DoorPublic, *, sealing: Sealing = crypto.seal) -> Door:
         return crypto.seal_door(
             key, self.name, vault_key=self.vault_key, identity_seed=self.identity_seed, sealing=sealing
         )
@@ -44,6 +48,14 @@ class Account:
 
     def with_vault(self, vault: VaultContent) -> Account:
         return replace(self, vault=vault, version=self.version + 1)
+
+    def with_entry(self, payload: wire.Payload, *, now: int, seed: bytes | None = None) -> Account:
+        """One more on the chain, signed by the identity or by ``seed``."""
+        entry = crypto.next_entry(seed or self.identity_seed, self.chain.position, payload, at=now)
+        return self.with_entries([entry])
+
+    def with_entries(self, entries: Sequence[bytes]) -> Account:
+        return replace(self, entries=(*self.entries, *entries))
 
 
 def create_account(
@@ -84,6 +96,32 @@ def unlock_account(
     random: Random = secrets.token_bytes,
 ) -> tuple[Account, bytes]:
     """Opens the door and checks what is behind it; a new device's account, and the entry that adds the device."""
+    account = open_account(
+        origin=origin,
+        name=name,
+        entries=entries,
+        door=door,
+        door_key=door_key,
+        version=version,
+        box=box,
+        device=Device(random(32)),
+    )
+    added = account.with_entry(wire.DeviceAdd(account.device.public), now=now)
+    return added, added.entries[-1]
+
+
+def open_account(
+    *,
+    origin: str,
+    name: str,
+    entries: tuple[bytes, ...],
+    door: Door,
+    door_key: DoorKey,
+    version: int,
+    box: bytes,
+    device: Device,
+) -> Account:
+    """Opens the door and checks what is behind it."""
     vault_key, identity_seed = crypto.open_door(door, name, door_key)
     vault = crypto.open_vault(vault_key, name, version, box)
     if crypto.public_of_seed(identity_seed) != vault.identity_public:
@@ -98,7 +136,82 @@ def unlock_account(
         seed = vault.account_keys.get(generation)
         if seq >= since and (seed is None or crypto.xwing_public(seed) != public):
             raise Refused("no_account_key")
-    device = Device(random(32))
-    entry = crypto.device_entry(identity_seed, chain.position, device.public, at=now)
-    account = Account(origin, name, identity_seed, vault_key, device, (*entries, entry), vault, version)
-    return account, entry
+    return Account(
+        origin, name, identity_seed, vault_key, device, entries, vault, version, chain.vault_generation
+    )
+
+
+def renew_account(
+    before: Account,
+    *,
+    revoke: Sequence[bytes],
+    new_password: DoorKey | None,
+    now: int,
+    random: Random = secrets.token_bytes,
+) -> tuple[Account, list[Door]]:
+    """Signs these devices out; a new account key, a new vault key, and both doors to it."""
+    account = before
+    for device in revoke:
+        account = account.with_entry(wire.DeviceRevoke(device), now=now)
+    vault_generation = account.chain.vault_generation + 1
+    account = _with_next_account_key(account, vault_generation=vault_generation, now=now, random=random)
+    keys = [DoorPublic(kind, public) for kind, public in account.vault.doors]
+    if new_password is not None:
+        keys = [key for key in keys if key.kind != "password"]
+        keys.append(DoorPublic("password", new_password.public))
+    doors = tuple((key.kind, key.public) for key in keys)
+    renewed = replace(
+        account,
+        vault_key=random(32),
+        vault_generation=vault_generation,
+        vault=replace(account.vault, doors=doors, chain=account.chain.position),
+        version=before.version + 1,
+    )
+    return renewed, [renewed.door(key) for key in keys]
+
+
+def _with_next_account_key(account: Account, *, vault_generation: int, now: int, random: Random) -> Account:
+    seed = random(32)
+    rotation = wire.AccountKeyRotation(
+        account.chain.generation + 1, crypto.xwing_public(seed), vault_generation
+    )
+    vault = replace(account.vault, account_seeds=(*account.vault.account_seeds, seed))
+    return replace(account.with_entry(rotation, now=now), vault=vault)
+
+
+def reset_account(
+    *,
+    origin: str,
+    name: str,
+    entries: tuple[bytes, ...],
+    version: int,
+    door_keys: tuple[DoorKey, DoorKey],
+    now: int,
+    random: Random = secrets.token_bytes,
+) -> Account:
+    """A new identity at the end of a chain whose keys are lost. Its last two entries are new."""
+    lost = crypto.verify_chain(entries, origin=origin, name=name)
+    identity_seed, account_seed, vault_key, device_seed = (random(32) for _ in range(4))
+    device, generation = Device(device_seed), lost.generation + 1
+    identity_public = crypto.public_of_seed(identity_seed)
+    vault = VaultContent(
+        identity_public=identity_public,
+        account_seeds=(account_seed,),
+        doors=tuple((key.kind, key.public) for key in door_keys),
+        chain=lost.position,
+        first_generation=generation,
+    )
+    account = Account(
+        origin,
+        name,
+        identity_seed,
+        vault_key,
+        device,
+        entries,
+        vault,
+        version + 1,
+        lost.vault_generation + 1,
+    )
+    reset = wire.Reset(origin, name, identity_public, crypto.xwing_public(account_seed), generation)
+    account = account.with_entry(reset, now=now).with_entry(wire.DeviceAdd(device.public), now=now)
+    return replace(account, vault=replace(vault, chain=account.chain.position))

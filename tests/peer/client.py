@@ -28,7 +28,14 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from tests.peer import crypto, wire
-from tests.peer.account import Account, create_account, unlock_account
+from tests.peer.account import (
+    Account,
+    create_account,
+    open_account,
+    renew_account,
+    reset_account,
+    unlock_account,
+)
 from tests.peer.conversation import Conversation, Message, Row
 from tests.peer.crypto import Chain, Device, Door, DoorKey, LogPosition, Refused
 from tests.peer.http import Http, HttpRefused
@@ -38,7 +45,7 @@ from tests.peer.wire import Content, Pin, ReadPosition, from_base64url, to_base6
 T = TypeVar("T")
 
 SEND_ATTEMPTS = 5
-VAULT_ATTEMPTS = 5
+CONFLICT_ATTEMPTS = 5
 HISTORY_ROWS = 50
 _REQUEST_ROW = re.compile(
     r'name="request" value="([0-9a-f-]{36})".*?<span class="person-name">([^<]*)</span>', re.DOTALL
@@ -144,13 +151,96 @@ class Peer:
             "vault": _vault_json(changed),
         }
         await self._json("POST", "/api/password/", body)
-        self._account = changed
+        self._take(changed)
+        await self._reconnect()
+
+    async def unlock(self, password: str) -> None:
+        """What ``keys_renewed`` asks for: the door to the vault key that another client made."""
+        stretched = await self._stretched(self.name, password)
+        self._take(await self._reopened(crypto.password_door(stretched)))
+
+    async def renew(
+        self, password: str, *, revoke: Sequence[bytes] = (), new_password: str | None = None
+    ) -> None:
+        """A new account key and a new vault key; these devices, and with a new password all sessions, end."""
+        stretched = await self._stretched(self.name, password)
+        new_stretched = None if new_password is None else await self._stretched(self.name, new_password)
+
+        async def attempt() -> Account:
+            before = await self._reopened(crypto.password_door(stretched))
+            renewed, doors = renew_account(
+                before,
+                revoke=revoke,
+                new_password=None if new_stretched is None else crypto.password_door(new_stretched),
+                now=now_ms(),
+            )
+            body = {
+                "auth_key": crypto.auth_key(stretched),
+                "new_auth_key": None if new_stretched is None else crypto.auth_key(new_stretched),
+                "entries": [to_base64url(entry) for entry in renewed.entries[len(before.entries) :]],
+                "doors": [_door_json(door) for door in doors],
+                "vault": _vault_json(renewed),
+            }
+            await self._json("POST", "/api/keys/renew/", body)
+            return renewed
+
+        self._take(await _until_no_conflict(attempt))
+        if new_password is not None:
+            await self._reconnect()
+
+    async def reset(self, name: str, password: str) -> str:
+        """New keys for who lost password and code, by a password that the operator set; the new recovery code."""
+        stretched = await self._stretched(name, password)
+        auth_key, code = crypto.auth_key(stretched), secrets.token_bytes(crypto.CODE_BYTES)
+        keys = (crypto.password_door(stretched), crypto.recovery_door(code))
+        credentials = {"username": name, "auth_key": auth_key, "new_auth_key": None}
+        await self._json("POST", "/api/log-in/", credentials)
+
+        async def attempt() -> Account:
+            stored = await self._json("GET", "/api/keys/")
+            account = reset_account(
+                origin=self.origin,
+                name=fold(name),
+                entries=_chain_of(stored),
+                version=stored["vault"]["version"],
+                door_keys=keys,
+                now=now_ms(),
+            )
+            body = {
+                "auth_key": auth_key,
+                "entries": [to_base64url(entry) for entry in account.entries[-2:]],
+                "doors": [_door_json(account.door(key)) for key in keys],
+                "recovery_hash": to_base64url(crypto.recovery_hash(code)),
+                "vault": _vault_json(account),
+            }
+            await self._json("POST", "/api/keys/reset/", body)
+            return account
+
+        self.conversations, self.trusted = {}, {}
+        self._take(await _until_no_conflict(attempt))
+        await self._reconnect()
+        return crypto.format_recovery_code(code)
+
+    async def retire(self) -> None:
+        """Ends this client's device on the key chain."""
+
+        async def attempt() -> Account:
+            await self._follow_own_chain()
+            device = self.account.device
+            retired = self.account.with_entry(wire.DeviceRetire(device.id), now=now_ms(), seed=device.seed)
+            entries = [to_base64url(retired.entries[-1])]
+            await self._json("POST", "/api/key-chain/", {"entries": entries, "vault": None})
+            return retired
+
+        self._take(await _until_no_conflict(attempt))
 
     async def confirm_recovery_code(self) -> None:
         await self._json("POST", "/api/recovery-code/confirm/", {})
 
     async def log_out(self) -> None:
+        """Also takes this client off the person's list of browsers."""
         await self.disconnect()
+        await self.retire()
         await self._page("/log-out/")
         await self._form("/log-out/", [])
 
@@ -230,8 +320,8 @@ class Peer:
             id=conversation_id,
             side=summary["side"],
             peer=fold(name),
-            own_chain=await self._chain(conversation_id, "own", self.name),
-            peer_chain=await self._chain(conversation_id, "peer", fold(name)),
+            own_chain=await self._own_chain(conversation_id),
+            peer_chain=await self._peer_chain(conversation_id, fold(name)),
             account_keys=self.account.vault.account_keys,
             trusted=self._trusted(conversation_id, fold(name)),
         )
@@ -278,9 +368,13 @@ class Peer:
         return await self._with_fresh_chains(conversation, lambda: conversation.checked_head(encoded))
 
     async def send(self, name: str, text: str) -> Message:
-        """Returns once the server has stored it and it was read back and checked."""
+        """Returns once the server has stored it and it was read back and checked.
+
+        Raises ``identity_changed`` while somebody who was compared has another identity: see ``verify``, ``accept``.
+        """
         conversation = await self.open_conversation(name)
         client_id, content = UUID(bytes=secrets.token_bytes(16), version=4), Content(now_ms(), text)
+        await self._refresh_chains(conversation)
         await self._catch_up(conversation)
         for attempt in range(1, SEND_ATTEMPTS + 1):
             try:
@@ -294,6 +388,7 @@ class Peer:
         return next(one for one in conversation.messages if one.client_id == client_id)
 
     async def _send_once(self, conversation: Conversation, client_id: UUID, content: Content) -> None:
+        self._require_pinned_identity(conversation)
         epoch = conversation.newest_epoch
         if epoch is None or epoch.secret is None or crypto.epoch_is_stale(epoch, conversation.chains):
             epoch = await self._next_epoch(conversation)
@@ -380,7 +475,7 @@ class Peer:
         if conversation.trusted is not None and conversation.trusted.n > conversation.log.n:
             raise Refused("log_mismatch")
         if conversation.own_vault_version > self.account.version:
-            self._account = await self._with_stored_vault(self.account)
+            self._take(await self._with_stored_vault(self.account))
             if conversation.own_vault_version > self.account.version:
                 raise Refused("vault_rolled_back")
 
@@ -403,36 +498,67 @@ class Peer:
         except Refused as refusal:
             if refusal.code == "unknown_epoch":
                 await self._fetch_epochs(conversation)
-            elif refusal.code in ("unknown_device", "chain_behind"):
+            elif refusal.code in ("unknown_device", "chain_behind", "no_account_key"):
                 await self._refresh_chains(conversation)
             else:
                 raise
         return check()
 
     async def _refresh_chains(self, conversation: Conversation) -> None:
-        own, peer = conversation.own_chain, conversation.peer_chain
-        conversation.own_chain = await self._extended(conversation.id, "own", own)
-        conversation.peer_chain = await self._extended(conversation.id, "peer", peer)
+        position = self.account.chain.position
+        grown = await self._entries(conversation.id, "own", after=position.seq)
+        await self._follow_own(
+            crypto.extend_chain(self.account.chain, grown), (*self.account.entries, *grown)
+        )
+        known = conversation.peer_chain
+        entries = await self._entries(conversation.id, "peer", after=known.position.seq)
+        conversation.peer_chain = crypto.extend_chain(known, entries)
+        await self._pin(conversation)
 
-    async def _chain(self, conversation: UUID, whose: str, name: str) -> Chain:
-        entries = await self._entries(conversation, whose, after=0)
-        if whose == "own":
-            identity, position = self.account.vault.identity_public, self.account.chain.position
-            return crypto.verify_own_chain(
-                entries, origin=self.origin, name=name, pinned_identity=identity, pinned=position
-            )
+    async def _own_chain(self, conversation: UUID) -> Chain:
+        await self._accept_own(await self._entries(conversation, "own", after=0))
+        return self.account.chain
+
+    async def _follow_own_chain(self) -> None:
+        """By HTTP, where no socket is needed."""
+        await self._accept_own(_chain_of(await self._json("GET", "/api/keys/")))
+
+    async def _accept_own(self, entries: Sequence[bytes]) -> None:
+        account = self.account
+        chain = crypto.verify_own_chain(
+            entries,
+            origin=self.origin,
+            name=account.name,
+            pinned_identity=account.vault.identity_public,
+            pinned=account.chain.position,
+        )
+        await self._follow_own(chain, tuple(entries))
+
+    async def _follow_own(self, chain: Chain, entries: tuple[bytes, ...]) -> None:
+        """What other clients of this person did to the keys: nothing that matters, or a refusal."""
+        if chain.identity_public != self.account.vault.identity_public:
+            raise Refused("identity_changed")
+        if self.account.device.id not in chain.standing():
+            raise Refused("device_ended")
+        if chain.vault_generation > self.account.vault_generation:
+            raise Refused("keys_renewed")
+        if chain.position == self.account.chain.position:
+            return
+        self._take(replace(self.account, entries=entries))
+        if chain.generation not in self.account.vault.account_keys:
+            self._take(await self._with_stored_vault(self.account))
+            if chain.generation not in self.account.vault.account_keys:
+                raise Refused("no_account_key")
+
+    async def _peer_chain(self, conversation: UUID, name: str) -> Chain:
         pin = self._pin_of(conversation)
         return crypto.verify_chain(
-            entries,
+            await self._entries(conversation, "peer", after=0),
             origin=self.origin,
             name=name,
             pinned_identity=pin.identity_public if pin else None,
             pinned=pin.position if pin else None,
         )
-
-    async def _extended(self, conversation: UUID, whose: str, chain: Chain) -> Chain:
-        entries = await self._entries(conversation, whose, after=chain.position.seq)
-        return crypto.extend_chain(chain, entries)
 
     async def _entries(self, conversation: UUID, whose: str, *, after: int) -> list[bytes]:
         entries: list[bytes] = []
@@ -455,13 +581,30 @@ class Peer:
         chain, known = conversation.peer_chain, self._pin_of(conversation.id)
         if known is not None and known.position == chain.position:
             return
-        pin = Pin(
-            conversation=conversation.id.bytes,
-            identity_public=chain.identity_public,
-            fingerprint=chain.fingerprint,
-            verified_at=known.verified_at if known else 0,
-            position=chain.position,
-        )
+        if known is not None and known.identity_public != chain.identity_public:
+            # Another client of this person may have compared, or let it pass, since.
+            self._take(await self._with_stored_vault(self.account))
+        await self._change_vault(conversation.with_pin_moved)
+
+    def _require_pinned_identity(self, conversation: Conversation) -> None:
+        pin = self._pin_of(conversation.id)
+        if pin is None or pin.identity_public != conversation.peer_chain.identity_public:
+            raise Refused("identity_changed")
+
+    async def safety_number(self, name: str) -> str:
+        conversation = await self.open_conversation(name)
+        return crypto.safety_number(conversation.own_chain.fingerprint, conversation.peer_chain.fingerprint)
+
+    async def verify(self, name: str) -> None:
+        """The two people have compared the safety number, and it was the same."""
+        conversation = await self.open_conversation(name)
+        pin = conversation.pin_of_now(verified_at=now_ms())
+        await self._change_vault(lambda vault: vault.with_pin(pin))
+
+    async def accept(self, name: str) -> None:
+        """Lets another identity pass without a comparison."""
+        conversation = await self.open_conversation(name)
+        pin = conversation.pin_of_now(verified_at=0)
         await self._change_vault(lambda vault: vault.with_pin(pin))
 
     async def store_positions(self) -> None:
@@ -475,6 +618,10 @@ class Peer:
 
         await self._change_vault(with_positions)
 
+    async def share_read(self, shares: bool) -> None:
+        """Whether friends see what this person has read."""
+        await self._change_vault(lambda vault: replace(vault, shares_read=shares))
+
     def _trusted(self, conversation: UUID, name: str) -> LogPosition | None:
         """The farthest position that was checked before, here or in another browser."""
         positions = [
@@ -487,24 +634,33 @@ class Peer:
         return max((one for one in known if one.n > 0), key=lambda one: one.n, default=None)
 
     async def _change_vault(self, change: Callable[[wire.VaultContent], wire.VaultContent]) -> None:
-        for attempt in range(1, VAULT_ATTEMPTS + 1):
-            changed = self.account.with_vault(change(self.account.vault))
+        async def attempt() -> Account:
+            account = self.account
+            content = change(account.vault)
+            if content == account.vault:
+                return account
+            chain = max(content.chain, account.chain.position, key=lambda position: position.seq)
+            changed = account.with_vault(replace(content, chain=chain))
             try:
                 await self._json("PUT", "/api/vault/", _vault_json(changed))
             except HttpRefused as refusal:
-                if refusal.code != "vault_conflict" or attempt == VAULT_ATTEMPTS:
-                    raise
-                self._account = await self._with_stored_vault(self.account)
-            else:
-                self._account = changed
-                return
+                if refusal.code == "vault_conflict":
+                    self._take(await self._with_stored_vault(account))
+                raise
+            return changed
+
+        self._take(await _until_no_conflict(attempt))
 
     async def _with_stored_vault(self, account: Account) -> Account:
         stored = await self._json("GET", "/api/vault/")
         version, box = stored["version"], from_base64url(stored["box"])
         if version < account.version:
             raise Refused("vault_rolled_back")
-        content = crypto.open_vault(account.vault_key, account.name, version, box)
+        try:
+            content = crypto.open_vault(account.vault_key, account.name, version, box)
+        except Refused:
+            await self._follow_own_chain()  # Sealed with a newer key, unless it was altered.
+            raise
         return replace(account, vault=content, version=version)
 
     # State
@@ -522,6 +678,7 @@ class Peer:
             "entries": [entry.hex() for entry in account.entries],
             "vault": account.vault.encode().hex(),
             "version": account.version,
+            "vault_generation": account.vault_generation,
             "checked": {
                 name: [conversation.log.n, conversation.log.hash.hex()]
                 for name, conversation in self.conversations.items()
@@ -546,6 +703,7 @@ class Peer:
             entries=tuple(bytes.fromhex(entry) for entry in state["entries"]),
             vault=wire.decode_vault_content(bytes.fromhex(state["vault"])),
             version=state["version"],
+            vault_generation=state["vault_generation"],
         )
         peer.trusted = {
             name: LogPosition(n, bytes.fromhex(hash_)) for name, (n, hash_) in state["checked"].items()
@@ -556,6 +714,31 @@ class Peer:
         return peer
 
     # Inside
+
+    def _take(self, account: Account) -> None:
+        self._account = account
+        for conversation in self.conversations.values():
+            conversation.own_chain = account.chain
+            conversation.account_keys = account.vault.account_keys
+
+    async def _reconnect(self) -> None:
+        """The session goes on under another cookie, in a socket of its own."""
+        if self._socket is not None:
+            await self.disconnect()
+            await self.connect()
+
+    async def _reopened(self, key: DoorKey) -> Account:
+        """This client's account as the server has it now, opened by the door."""
+        stored = await self._json("GET", "/api/keys/")
+        account = open_account(**self._behind_door(self.name, stored, key), device=self.account.device)
+        known = self.account.chain.position
+        if account.version < self.account.version:
+            raise Refused("vault_rolled_back")
+        if account.chain.hashes[known.seq - 1 : known.seq] != (known.head,):
+            raise Refused("chain_rolled_back")
+        if account.device.id not in account.chain.standing():
+            raise Refused("device_ended")
+        return account
 
     def _new_account(self, name: str, stretched: bytes) -> tuple[Account, bytes]:
         code = secrets.token_bytes(crypto.CODE_BYTES)
@@ -570,19 +753,21 @@ class Peer:
         return crypto.format_recovery_code(code)
 
     def _unlock(self, name: str, stored: Any, key: DoorKey) -> tuple[Account, bytes]:
+        return unlock_account(**self._behind_door(name, stored, key), now=now_ms())
+
+    def _behind_door(self, name: str, stored: Any, key: DoorKey) -> dict[str, Any]:
         door = next((one for one in stored["doors"] if one["kind"] == key.kind), None)
         if door is None:
             raise Refused("door_closed")
-        return unlock_account(
-            origin=self.origin,
-            name=fold(name),
-            entries=tuple(from_base64url(entry) for entry in stored["chain"]),
-            door=_door(door),
-            door_key=key,
-            version=stored["vault"]["version"],
-            box=from_base64url(stored["vault"]["box"]),
-            now=now_ms(),
-        )
+        return {
+            "origin": self.origin,
+            "name": fold(name),
+            "entries": _chain_of(stored),
+            "door": _door(door),
+            "door_key": key,
+            "version": stored["vault"]["version"],
+            "box": from_base64url(stored["vault"]["box"]),
+        }
 
     async def _parameters(self, name: str) -> Any:
         await self._page("/log-in/" if self._account is None else "/settings/")
@@ -605,6 +790,21 @@ class Peer:
 
     def _json(self, method: str, path: str, body: object = None) -> Awaitable[Any]:
         return asyncio.to_thread(self._http.json, method, path, body)
+
+
+async def _until_no_conflict(attempt: Callable[[], Awaitable[T]]) -> T:
+    """Somebody else of the same person may have written to the chain or the vault meanwhile."""
+    for _ in range(CONFLICT_ATTEMPTS - 1):
+        try:
+            return await attempt()
+        except HttpRefused as refusal:
+            if refusal.code not in ("chain_conflict", "vault_conflict"):
+                raise
+    return await attempt()
+
+
+def _chain_of(stored: Any) -> tuple[bytes, ...]:
+    return tuple(from_base64url(entry) for entry in stored["chain"])
 
 
 def _row(frame: Frame) -> Row:

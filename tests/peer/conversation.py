@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from tests.peer import crypto
-from tests.peer.crypto import Chain, Chains, Epoch, LogPosition, OpenedEnvelope, Refused, Writer, WriterEnd
-from tests.peer.wire import Side
+from tests.peer import crypto, wire
+from tests.peer.crypto import Chain, Chains, Epoch, LogPosition, Refused, Writer, WriterEnd
+from tests.peer.wire import Pin, Side, VaultContent
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,8 @@ class Message:
     stored_at: int
     client_id: UUID
     hash: bytes
+    is_lost: bool = False
+    """Genuine, and sealed to keys that were lost with a reset; ``text`` is empty, ``sent_at`` 0."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class Conversation:
     """What was checked in an earlier run, and must come out again."""
     own_vault_version: int = 0
     """The newest that one's own messages name."""
+    identity_changes: list[int] = field(default_factory=list)
+    """Entries of the peer's chain at which another identity was let pass, in this run."""
 
     def __post_init__(self) -> None:
         self.hashes = [crypto.log_start(self.id.bytes).hash]
@@ -90,38 +94,75 @@ class Conversation:
         """The next row of the log. Nothing changes when a check refuses it."""
         if row.n != self.log.n + 1:
             raise Refused("log_mismatch")
-        opened = self._open(row)
-        after = crypto.log_next(self.log, opened.hash)
+        header, content = self._open(row)
+        hash_of_envelope = crypto.envelope_hash(row.envelope)
+        after = crypto.log_next(self.log, hash_of_envelope)
         if self.trusted is not None and self.trusted.n == row.n:
             crypto.check_log_hash(after, self.trusted.hash)
-        self.writers = crypto.advance_writers(self.writers, opened.header, opened.hash)
+        self.writers = crypto.advance_writers(self.writers, header, hash_of_envelope)
         self.hashes.append(after.hash)
         mine = row.side == self.side
         if mine:
-            self.own_vault_version = max(self.own_vault_version, opened.header.vault_version)
+            self.own_vault_version = max(self.own_vault_version, header.vault_version)
         message = Message(
             n=row.n,
             mine=mine,
-            text=opened.content.text,
-            sent_at=opened.content.sent_at,
+            text=content.text if content else "",
+            sent_at=content.sent_at if content else 0,
             stored_at=row.stored_at,
             client_id=row.client_id,
-            hash=opened.hash,
+            hash=hash_of_envelope,
+            is_lost=content is None,
         )
         self.messages.append(message)
         return message
 
-    def _open(self, row: Row) -> OpenedEnvelope:
-        return crypto.open_envelope(
-            row.envelope,
+    def _open(self, row: Row) -> tuple[wire.EnvelopeHeader, wire.Content | None]:
+        """No content for a genuine one that this account cannot read any more."""
+        try:
+            opened = crypto.open_envelope(
+                row.envelope,
+                conversation=self.id.bytes,
+                side=row.side,
+                client_id=row.client_id.bytes,
+                epochs=self.epochs,
+                chains=self.chains,
+                n=row.n,
+                known_hash=self.known_hash,
+            )
+        except Refused as refusal:
+            if refusal.code != "history_lost":
+                raise
+            return wire.decode_envelope(row.envelope).header, None
+        return opened.header, opened.content
+
+    def pin_of_now(self, *, verified_at: int) -> Pin:
+        """``verified_at`` is 0 for who was not compared."""
+        chain = self.peer_chain
+        return Pin(
             conversation=self.id.bytes,
-            side=row.side,
-            client_id=row.client_id.bytes,
-            epochs=self.epochs,
-            chains=self.chains,
-            n=row.n,
-            known_hash=self.known_hash,
+            identity_public=chain.identity_public,
+            fingerprint=chain.fingerprint,
+            verified_at=verified_at,
+            position=chain.position,
         )
+
+    def with_pin_moved(self, vault: VaultContent) -> VaultContent:
+        """Along the chain; to another identity only where the one before was never compared."""
+        chain = self.peer_chain
+        pin = next((one for one in vault.pins if one.conversation == self.id.bytes), None)
+        if pin is None:
+            return vault.with_pin(self.pin_of_now(verified_at=0))
+        if pin.position.seq >= chain.position.seq:
+            return vault
+        if pin.identity_public == chain.identity_public:
+            return vault.with_pin(self.pin_of_now(verified_at=pin.verified_at))
+        if pin.verified_at:
+            return vault
+        changed_at = chain.identities[-1][0]
+        if changed_at not in self.identity_changes:
+            self.identity_changes.append(changed_at)
+        return vault.with_pin(self.pin_of_now(verified_at=0))
 
     def checked_head(self, head: bytes) -> tuple[int, int | None]:
         """How far the friend's device says it has checked, and read, if it agrees with this log."""

@@ -209,6 +209,14 @@ class DoorKey:
         return xwing_public(self.seed)
 
 
+@dataclass(frozen=True)
+class DoorPublic:
+    """What the vault keeps of a door: enough to seal to it."""
+
+    kind: DoorKind
+    public: bytes
+
+
 def password_door(stretched: bytes) -> DoorKey:
     return DoorKey("password", kdf(stretched, "door/password"))
 
@@ -226,7 +234,7 @@ class Door:
 
 
 def seal_door(
-    key: DoorKey, name: str, *, vault_key: bytes, identity_seed: bytes, sealing: Sealing = seal
+    key: DoorKey | DoorPublic, name: str, *, vault_key: bytes, identity_seed: bytes, sealing: Sealing = seal
 ) -> Door:
     context = wire.encode_cbor([name, key.kind])
     return Door(
