@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from accounts.demo_people import DEMO_PASSWORDS as PASSWORDS
 from scripts import run, toolbox
 from scripts.steps import LOGS, ROOT, Steps, fail
 from scripts.toolbox import PYTHON
@@ -28,7 +29,6 @@ from scripts.toolbox import PYTHON
 if TYPE_CHECKING:
     from tests.peer.client import Peer
 
-PASSWORDS = {"Alice": "Wonder-1and!", "Bobby": "Builder-7Up!", "Carol": "Christmas-9!"}
 LINES = [
     ("Alice", "Hello Bobby! Can you read this?"),
     ("Bobby", "Yes. The server cannot, it only stores it."),
