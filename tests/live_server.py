@@ -26,11 +26,12 @@ _PREPARATION = (
 
 @dataclass
 class LiveServer:
-    """``public_port`` differs from ``port`` where a proxy stands in front."""
+    """``public_port`` differs from ``port`` where a proxy stands in front; ``root`` is the project or a copy of it."""
 
     directory: Path
     port: int
     public_port: int
+    root: Path = ROOT
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     @property
@@ -66,7 +67,7 @@ class LiveServer:
     def manage(self, *arguments: str, standard_input: str | None = None) -> str:
         return subprocess.run(
             [sys.executable, "manage.py", *arguments],
-            cwd=ROOT,
+            cwd=self.root,
             env=self.environment,
             input=standard_input,
             check=True,
@@ -82,7 +83,11 @@ class LiveServer:
     def start(self) -> None:
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "manage.py", "serve"], cwd=ROOT, env=self.environment, stdout=log, stderr=log
+                [sys.executable, "manage.py", "serve"],
+                cwd=self.root,
+                env=self.environment,
+                stdout=log,
+                stderr=log,
             )
         self._wait()
 
@@ -110,10 +115,10 @@ class LiveServer:
 
 
 @contextmanager
-def live_server(directory: Path, *, behind_proxy: bool = False) -> Iterator[LiveServer]:
+def live_server(directory: Path, *, behind_proxy: bool = False, root: Path = ROOT) -> Iterator[LiveServer]:
     """Prepared and started; stopped politely at the end."""
     port = free_port()
-    server = LiveServer(directory, port=port, public_port=free_port() if behind_proxy else port)
+    server = LiveServer(directory, port=port, public_port=free_port() if behind_proxy else port, root=root)
     server.prepare()
     server.start()
     try:

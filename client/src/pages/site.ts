@@ -1,11 +1,12 @@
 /**
  * What every page does: the chosen theme, messages that can be put away, times that people read, buttons that copy, and
- * the notice that the server runs a newer build.
+ * the notices that a part of the page did not load and that the server runs a newer build.
  *
  * Every page works without it.
  */
 import { keepTheme, preferenceStorage, type Theme, themeOf } from '../store/preferences'
 import { askForBuild, showBuildNotice, watchBuild } from '../ui/build_notice'
+import { watchLoading } from '../ui/load_notice'
 
 const preferences = preferenceStorage()
 
@@ -134,5 +135,6 @@ function start(): void {
 }
 
 showTheme(themeOf(preferences))
+watchLoading(document)
 if (document.readyState === 'loading') document.addEventListener('DOMContentLoaded', start)
 else start()
