@@ -39,6 +39,7 @@ from tests.peer.account import (
 from tests.peer.conversation import Conversation, Message, Row
 from tests.peer.crypto import Chain, Device, Door, DoorKey, LogPosition, Refused
 from tests.peer.http import Http, HttpRefused
+from tests.peer.proof import make_proof
 from tests.peer.socket import Frame, Socket, SocketRefused
 from tests.peer.wire import Content, Pin, ReadPosition, from_base64url, to_base64url
 
@@ -366,6 +367,27 @@ class Peer:
             return 0, None
         encoded = from_base64url(head)
         return await self._with_fresh_chains(conversation, lambda: conversation.checked_head(encoded))
+
+    async def export_proof(self, name: str) -> str:
+        """A proof file of everything so far; see ``tests.peer.proof``."""
+        conversation = await self.open_conversation(name)
+        await self._refresh_chains(conversation)
+        await self._catch_up(conversation)
+        heads = (await self.summary(name))["heads"]
+        people = []
+        for side, chain in enumerate(conversation.chains):
+            entries = await self._entries(
+                conversation.id, "own" if side == conversation.side else "peer", after=0
+            )
+            head = None if heads[side] is None else from_base64url(heads[side])
+            people.append((chain.name, entries, head))
+        return make_proof(
+            origin=self.origin,
+            conversation=conversation.id,
+            now=now_ms(),
+            people=people,
+            hashes=[message.hash for message in conversation.messages],
+        )
 
     async def send(self, name: str, text: str) -> Message:
         """Returns once the server has stored it and it was read back and checked.
