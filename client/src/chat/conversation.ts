@@ -762,11 +762,11 @@ export class Conversation {
   }
 
   async #openRow(row: Row, timeline: Timeline): Promise<OpenedRow> {
-    const hash = await envelopeHash(row.envelope)
     try {
-      const { header, content } = await this.#openEnvelope(row, timeline)
+      const { header, content, hash } = await this.#openEnvelope(row, timeline)
       return { row, hash, header, shown: content }
     } catch (error) {
+      const hash = await envelopeHash(row.envelope)
       if (error instanceof HistoryLost)
         return { row, hash, header: decodeEnvelope(row.envelope).header, shown: { kind: 'lost' } }
       const code = alarmCodeOf(error)

@@ -1,5 +1,5 @@
 /** Envelopes: one message, sealed, committed to, linked and signed (docs/protocol.md, section 6). */
-import { type Bytes, concat, equal, MalformedData, type Random, toHex, uint32 } from '../wire/bytes'
+import { type Bytes, concat, equal, MalformedData, type Random, uint32 } from '../wire/bytes'
 import {
   decodeContent,
   decodeEnvelope,
@@ -12,14 +12,13 @@ import {
   type MessageContent,
   type Side,
 } from '../wire/objects'
-import { decrypt, encrypt, importAesKey, NONCE_BYTES } from './box'
+import { decrypt, encrypt, NONCE_BYTES } from './box'
 import type { Device } from './device'
 import { requireSignature, sign } from './ed25519'
-import type { OpenedEpoch } from './epoch'
+import { deviceKey, type OpenedEpoch } from './epoch'
 import {
   AlteredMessage,
   CommitmentMismatch,
-  HistoryLost,
   LogMismatch,
   PaddingInvalid,
   UnknownContent,
@@ -30,7 +29,7 @@ import {
 } from './errors'
 import { requireMaySay } from './ended'
 import { type Chains, checkChainPosition, deviceOf, otherSide, positionOfChain } from './key_chain'
-import { kdf, mac } from './labels'
+import { mac } from './labels'
 import { checkLogHash, envelopeHash, type LogPosition } from './log'
 import type { WriterState } from './writer_chain'
 
@@ -86,7 +85,7 @@ export async function sealEnvelope(message: NewEnvelope): Promise<SealedEnvelope
   const content = encodeContent(message.content)
   const header = await makeHeader(message, frankingKey, content)
   const headerBytes = encodeHeader(header)
-  const key = await messageKey(message.epoch, message.device.id)
+  const key = await deviceKey(message.epoch, message.device.id, 'message')
   const ciphertext = await encrypt(key, nonce, headerBytes, pad(frankingKey, content))
   const signed = encodeEnvelopeSigned(headerBytes, nonce, ciphertext)
   const signature = await sign(message.device.key, 'envelope', signed)
@@ -121,22 +120,6 @@ export function commitmentTo(
   content: Bytes,
 ): Promise<Bytes> {
   return mac(frankingKey, 'franking', bound.conversation, bound.device, bound.clientId, content)
-}
-
-const messageKeys = new WeakMap<OpenedEpoch, Map<string, Promise<CryptoKey>>>()
-
-function messageKey(epoch: OpenedEpoch, device: Bytes): Promise<CryptoKey> {
-  const known = messageKeys.get(epoch) ?? new Map<string, Promise<CryptoKey>>()
-  messageKeys.set(epoch, known)
-  const id = toHex(device)
-  const key = known.get(id) ?? deriveMessageKey(epoch, device)
-  known.set(id, key)
-  return key
-}
-
-async function deriveMessageKey({ secret, hash }: OpenedEpoch, device: Bytes): Promise<CryptoKey> {
-  if (secret === null) throw new HistoryLost()
-  return importAesKey(await kdf(secret, 'message', concat(hash, device)))
 }
 
 function pad(frankingKey: Bytes, content: Bytes): Bytes {
@@ -236,7 +219,7 @@ function requireLogHead(header: EnvelopeHeader, { n, knownHash }: EnvelopeContex
 }
 
 async function decryptWith(epoch: OpenedEpoch, envelope: Envelope): Promise<Bytes> {
-  const key = await messageKey(epoch, envelope.header.device)
+  const key = await deviceKey(epoch, envelope.header.device, 'message')
   const { nonce, ciphertext, headerBytes: aad } = envelope
   return decrypt(key, { nonce, aad, ciphertext }, () => new AlteredMessage())
 }

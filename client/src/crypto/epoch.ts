@@ -1,5 +1,5 @@
 /** Epochs: the secret that a conversation's messages are encrypted under, sealed to both people (section 5). */
-import { type Bytes, equal, MalformedData, type Random } from '../wire/bytes'
+import { type Bytes, concat, equal, MalformedData, type Random, toHex } from '../wire/bytes'
 import {
   type AccountKey,
   decodeEpochRecord,
@@ -10,9 +10,10 @@ import {
   type EpochRecord,
   type Side,
 } from '../wire/objects'
+import { importAesKey } from './box'
 import type { Device } from './device'
 import { requireSignature, sign } from './ed25519'
-import { EpochInvalid, NoAccountKey, UnknownDevice, WrongConversation } from './errors'
+import { EpochInvalid, HistoryLost, NoAccountKey, UnknownDevice, WrongConversation } from './errors'
 import { open, seal } from './hpke'
 import {
   accountKeyAt,
@@ -25,7 +26,7 @@ import {
   stoodAt,
   type VerifiedChain,
 } from './key_chain'
-import { hash } from './labels'
+import { hash, kdf } from './labels'
 import { checkLogHash, type LogPosition } from './log'
 
 const SECRET_BYTES = 32
@@ -196,6 +197,31 @@ async function openSecret(
   const secret = await open(opening, record.sealed[side], invalid)
   if (!equal(await hash('epoch/secret', secret), record.secretCommitment)) throw invalid()
   return secret
+}
+
+const deviceKeys = new WeakMap<OpenedEpoch, Map<string, Promise<CryptoKey>>>()
+
+/** What a device seals under an epoch, each sort under a key of its own. Rejects with `HistoryLost` without the secret. */
+export function deviceKey(
+  epoch: OpenedEpoch,
+  device: Bytes,
+  what: 'message' | 'head/read',
+): Promise<CryptoKey> {
+  const known = deviceKeys.get(epoch) ?? new Map<string, Promise<CryptoKey>>()
+  deviceKeys.set(epoch, known)
+  const name = `${what}/${toHex(device)}`
+  const key = known.get(name) ?? deriveDeviceKey(epoch, device, what)
+  known.set(name, key)
+  return key
+}
+
+async function deriveDeviceKey(
+  { secret, hash: record }: OpenedEpoch,
+  device: Bytes,
+  what: 'message' | 'head/read',
+): Promise<CryptoKey> {
+  if (secret === null) throw new HistoryLost()
+  return importAesKey(await kdf(secret, what, concat(record, device)))
 }
 
 /** Whether a chain shows a newer account key or a revocation, so that the next message needs a new epoch. */

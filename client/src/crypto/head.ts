@@ -10,14 +10,14 @@ import {
   type HeadBody,
   type Side,
 } from '../wire/objects'
-import { importAesKey, openBox, sealBox } from './box'
+import { openBox, sealBox } from './box'
 import type { Device } from './device'
 import { requireSignature, sign } from './ed25519'
 import { requireMaySay } from './ended'
-import type { OpenedEpoch } from './epoch'
-import { HeadInvalid, HistoryLost, refusing, WrongConversation } from './errors'
+import { deviceKey, type OpenedEpoch } from './epoch'
+import { HeadInvalid, refusing, WrongConversation } from './errors'
 import { deviceOf, type VerifiedChain } from './key_chain'
-import { kdf, label } from './labels'
+import { label } from './labels'
 import type { LogPosition } from './log'
 
 /** `readN` is 0 for who does not share it. `epoch` must be one that is open to both people. */
@@ -32,15 +32,10 @@ export async function createHead(head: {
 }): Promise<Bytes> {
   const { conversation, log, vaultVersion, device, epoch } = head
   const place = { conversation, ...log, device: device.id }
-  const key = await readKey(epoch, device.id)
+  const key = await deviceKey(epoch, device.id, 'head/read')
   const read = await sealBox(key, readAad(place), encodeReadPosition(head.readN), head.random)
   const body = encodeHeadBody({ ...place, vaultVersion, epoch: epoch.epoch, read })
   return encodeHead(body, await sign(device.key, 'head', body))
-}
-
-async function readKey({ secret, hash }: OpenedEpoch, device: Bytes): Promise<CryptoKey> {
-  if (secret === null) throw new HistoryLost()
-  return importAesKey(await kdf(secret, 'head/read', concat(hash, device)))
 }
 
 function readAad(head: Pick<HeadBody, 'conversation' | 'n' | 'hash' | 'device'>): Bytes {
@@ -78,6 +73,7 @@ export async function openHead(
 async function readPosition(head: HeadBody, epoch: OpenedEpoch | undefined): Promise<number | null> {
   if (epoch === undefined || epoch.secret === null) return null
   const invalid = (): HeadInvalid => new HeadInvalid()
-  const opened = await openBox(await readKey(epoch, head.device), readAad(head), head.read, invalid)
+  const key = await deviceKey(epoch, head.device, 'head/read')
+  const opened = await openBox(key, readAad(head), head.read, invalid)
   return refusing(invalid, () => decodeReadPosition(opened))
 }

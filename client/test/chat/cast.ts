@@ -16,25 +16,28 @@ import { renewAccount, resetAccount } from '../../src/crypto/key_renewal'
 import { passwordDoor } from '../../src/crypto/password'
 import { type Api, ApiRefused } from '../../src/net/api'
 import type { Clock } from '../../src/net/clock'
+import type { SocketLike } from '../../src/net/socket'
 import { type Database, openDatabase } from '../../src/store/database'
 import { decodeKeys, encodeChainEntries, encodeRenewal, encodeReset } from '../../src/wire/api'
 import { type Bytes, equal, newUuid, systemRandom } from '../../src/wire/bytes'
-import { FakeServer, type StoredConversation } from './fake_network'
+import { FakeServer, type Login, type StoredConversation } from './fake_network'
 
 export const ORIGIN = 'https://chat.example'
 const START = 1_700_000_000_000
-/** A second of the program is this many times shorter in the test. */
+/** A second of the program is this many times shorter in a test. */
 const HASTE = 100
 
 /** Time that runs faster, so that back-off and confirmations need no waiting. */
-export const hastyClock: Clock = {
-  now: () => Math.floor(performance.now() * HASTE) + START,
-  after(delayMs, run) {
-    const timer = setTimeout(run, delayMs / HASTE)
-    return () => {
-      clearTimeout(timer)
-    }
-  },
+export function hastyClock(haste = HASTE): Clock {
+  return {
+    now: () => Math.floor(performance.now() * haste) + START,
+    after(delayMs, run) {
+      const timer = setTimeout(run, delayMs / haste)
+      return () => {
+        clearTimeout(timer)
+      }
+    },
+  }
 }
 
 /** Locks of one browser. What a dead tab held is free. */
@@ -61,9 +64,71 @@ class BrowserLocks {
 
 export interface Tab {
   readonly session: ChatSession
-  /** Gone without a word. */
+  /** Killed: whatever it was about to do, it does no more. */
   crash(): void
 }
+
+/** What one tab reaches the world with. When the tab is killed, nothing answers it and no timer of it runs out. */
+class Reach {
+  #killed = false
+  readonly #sockets = new Set<SocketLike>()
+
+  clock(clock: Clock): Clock {
+    return {
+      now: () => clock.now(),
+      after: (delayMs, run) =>
+        clock.after(delayMs, () => {
+          if (!this.#isKilled()) run()
+        }),
+    }
+  }
+
+  kill(): void {
+    this.#killed = true
+    for (const socket of this.#sockets) socket.close()
+  }
+
+  connect(server: FakeServer, login: Login): SocketLike {
+    const socket = server.connect(login)
+    this.#sockets.add(socket)
+    return socket
+  }
+
+  api(server: FakeServer, login: Login): Api {
+    const api = server.api(login)
+    return {
+      useCsrfToken: () => undefined,
+      request: (...request) => this.#answer(() => api.request(...request)),
+    }
+  }
+
+  database(database: Database): Database {
+    return new Proxy(database, {
+      get: (real, name) => {
+        const member = Reflect.get(real, name) as unknown
+        if (typeof member !== 'function') return member
+        return (...args: unknown[]) => {
+          const call = (): unknown => Reflect.apply(member, real, args)
+          if (name === 'transaction') return this.#isKilled() ? NO_TRANSACTION : call()
+          return this.#answer(call)
+        }
+      },
+    })
+  }
+
+  #isKilled(): boolean {
+    return this.#killed
+  }
+
+  async #answer<T>(ask: () => T): Promise<Awaited<T>> {
+    if (this.#isKilled()) return NEVER
+    const answer = await ask()
+    return this.#isKilled() ? NEVER : answer
+  }
+}
+
+const NEVER = new Promise<never>(() => undefined)
+const NO_TRANSACTION = { store: { get: () => NEVER, getAll: () => NEVER, put: () => NEVER }, done: NEVER }
 
 /** Somebody with a password, who signs in to browsers. */
 export class Human {
@@ -75,6 +140,7 @@ export class Human {
     readonly name: string,
     readonly server: FakeServer,
     readonly conversation: string,
+    readonly clock = hastyClock(),
   ) {}
 
   /** The first browser, with all keys. */
@@ -200,15 +266,16 @@ export class Browser {
 
   async tab(): Promise<Tab> {
     const { keys } = this
-    const { server, conversation } = this.human
+    const { server, conversation, clock } = this.human
     const { locks, die } = this.locks.tab()
     const login = { name: keys.name, device: keys.device.id }
+    const reach = new Reach()
     const session = new ChatSession({
       account: { username: keys.name, browser: keys },
-      database: this.database,
-      api: server.api(login),
-      connect: () => server.connect(login),
-      clock: hastyClock,
+      database: reach.database(this.database),
+      api: reach.api(server, login),
+      connect: () => reach.connect(server, login),
+      clock: reach.clock(clock),
       random: systemRandom,
       jitter: Math.random,
       locks,
@@ -219,7 +286,7 @@ export class Browser {
       session,
       crash: () => {
         die()
-        session.stop()
+        reach.kill()
         const place = this.tabs.indexOf(tab)
         if (place >= 0) this.tabs.splice(place, 1)
       },
@@ -239,19 +306,19 @@ export interface Cast {
 
 let casts = 0
 
-export async function cast(): Promise<Cast> {
+export async function cast(clock = hastyClock()): Promise<Cast> {
   casts += 1
   const server = new FakeServer()
   const [aliceName, bobName] = [`alice${casts}`, `bobby${casts}`]
   const stored = await server.befriend(newUuid(systemRandom), aliceName, bobName)
-  const alice = await new Human(aliceName, server, stored.id).signUp()
-  const bob = await new Human(bobName, server, stored.id).signUp()
+  const alice = await new Human(aliceName, server, stored.id, clock).signUp()
+  const bob = await new Human(bobName, server, stored.id, clock).signUp()
   return { server, stored, alice, bob }
 }
 
 /** Waits until `holds` does, for at most a few seconds. */
-export async function eventually(holds: () => boolean, what: string): Promise<void> {
-  const deadline = performance.now() + 8_000
+export async function eventually(holds: () => boolean, what: string, patienceMs = 8_000): Promise<void> {
+  const deadline = performance.now() + patienceMs
   while (!holds()) {
     if (performance.now() > deadline) throw new Error(`It did not happen: ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 5))
