@@ -33,7 +33,7 @@ from accounts.services import key_chain
 from accounts.wire import NO_HASH, Genesis, entry_hash, label, parse_entry
 from friends.models import Friendship
 from friends.services import peers_of
-from messaging.models import Conversation, Envelope
+from messaging.models import Conversation, Envelope, Head
 from messaging.row_changes import RowChange, State, columns_of, state_of
 from messaging.services.conversations import milliseconds
 from messaging.wire import first_log_hash
@@ -237,6 +237,12 @@ def _flip_byte(scene: Scene) -> Attack:
 def _drop_row(scene: Scene) -> Attack:
     conversation, (asker, friend) = scene.conversation, _names(scene)
     n = conversation.last_n
+    if not Head.objects.filter(conversation=conversation, n=n).exists():
+        # Nobody could know that it was there: docs/threat-model.md. The next message would take its number, too.
+        raise DemoAttackRefused(
+            f"No browser has confirmed the newest message of {asker} and {friend} yet, so nobody would miss it: "
+            "open the chat in a browser first."
+        )
     key = {"conversation_id": conversation.pk, "n": n}
     row = columns_of(Envelope.objects.filter(**key))
     assert row is not None

@@ -21,8 +21,8 @@ from accounts.models import KeyChainEntry, User
 from accounts.services import key_chain
 from friends.models import Friendship
 from messaging.demo_attacks import Kind, forged_chain
-from messaging.models import Conversation, Envelope, EpochRecord
-from messaging.services import conversations, delivery, epochs
+from messaging.models import Conversation, Envelope, EpochRecord, Head
+from messaging.services import conversations, delivery, epochs, heads
 from messaging.services.delivery import Stored, Submission
 from messaging.services.history import page
 from messaging.wire import parse_envelope
@@ -53,6 +53,14 @@ class Talk:
         submission = Submission(side, header, frame.envelope, self.users[side], checked_at_seq=2)  # type: ignore[arg-type]
         (outcome,) = delivery.store([submission], now=timezone.now())
         assert isinstance(outcome, Stored), outcome
+        self.confirm(1 - side)
+
+    def confirm(self, side: int) -> None:
+        """The browser of that side has checked the log up to its end."""
+        conversation = Conversation.objects.get(friendship=self.friendship)
+        head = self.tabs[side].head(conversation.last_n, bytes(conversation.log_hash))
+        user = self.users[side]
+        assert heads.store(user, conversations.membership_of(user, self.conversation), head)
 
 
 def make_talk(names: tuple[str, str], passwords: tuple[str, str], *, messages: int = MESSAGES) -> Talk:
@@ -89,7 +97,7 @@ def run(*arguments: str) -> str:
 
 
 def all_rows() -> list[list[dict[str, Any]]]:
-    models = (User, Friendship, KeyChainEntry, Conversation, EpochRecord, Envelope)
+    models = (User, Friendship, KeyChainEntry, Conversation, EpochRecord, Envelope, Head)
     return [
         [
             {name: bytes(value) if isinstance(value, memoryview) else value for name, value in row.items()}
@@ -277,6 +285,7 @@ def test_what_was_written_on_top_of_a_dropped_row_is_not_overwritten(demo: Talk,
     run("drop-row")
     demo.tabs[0].seq, demo.tabs[0].writer = 0, b"another tab of A"
     demo.tabs[0].prev = bytes(32)
+    Head.objects.all().delete()
     demo.write(0)
     before = all_rows()
 
@@ -367,6 +376,20 @@ def test_keys_that_a_friend_from_outside_would_see_are_not_swapped(demo: Talk) -
 
     assert refused("swap-key") == "Bobby has friends who are not of the demo, and they would see it too."
     run("flip-byte")
+
+
+def test_a_message_that_no_browser_has_confirmed_is_not_dropped(demo: Talk) -> None:
+    newest_head = Head.objects.get(n=MESSAGES)
+    newest_head.n = MESSAGES - 1
+    newest_head.save()
+
+    assert refused("drop-row").startswith(
+        "No browser has confirmed the newest message of Alice and Bobby yet"
+    )
+
+    newest_head.n = MESSAGES
+    newest_head.save()
+    run("drop-row")
 
 
 def test_a_chosen_conversation_is_attacked(demo: Talk) -> None:
