@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
@@ -21,6 +22,7 @@ from tests.peer.client import Peer
 from tests.peer.conversation import Conversation, Message, Row
 from tests.peer.crypto import Refused
 from tests.peer.http import HttpRefused
+from tests.peer.proof import check_proof
 from tests.peer.socket import SocketClosed
 from tests.peer.wire import Content, Malformed, Side
 
@@ -317,6 +319,19 @@ async def test_the_recovery_code_opens_the_renewed_keys(friends: Friends) -> Non
     assert texts(await (await friends.connect(recovered)).read(friends.bob_name)) == ["kept"]
 
 
+async def test_a_new_account_key_reaches_the_other_client_without_a_password(friends: Friends) -> None:
+    second = await second_client(friends)
+    await second.send(friends.alice_name, "before")
+
+    await friends.bob.renew_account_key()
+    await friends.alice.send(friends.bob_name, "after")
+
+    assert texts(await second.read(friends.alice_name)) == ["before", "after"]
+    assert [*second.account.vault.account_keys] == [1, 2]
+    chat = await friends.alice.open_conversation(friends.bob_name)
+    assert (max(chat.epochs), chat.peer_chain.vault_generation) == (2, 1)
+
+
 async def test_who_renews_twice_at_once_loses_nothing(friends: Friends) -> None:
     second = await second_client(friends)
 
@@ -433,6 +448,79 @@ async def test_a_friend_sees_what_was_read_where_it_is_shared(friends: Friends) 
 
     assert both == (2, 2)
     assert await friends.alice.friend_confirmed(friends.bob_name) == (3, 0)
+
+
+async def test_a_proof_of_a_real_conversation_holds_for_both_checkers(
+    friends: Friends, tmp_path: Path
+) -> None:
+    alice, bob = friends.alice, friends.bob
+    await alice.send(friends.bob_name, "one")
+    await bob.renew(PASSWORD)
+    await bob.send(friends.alice_name, "two")
+    await alice.read(friends.bob_name)
+    await bob.read(friends.alice_name)
+    await alice.send(friends.bob_name, "not yet confirmed")
+
+    proof = await bob.export_proof(friends.alice_name)
+    (tmp_path / "proof.json").write_text(proof, encoding="utf-8")
+
+    confirmed = check_proof(proof)
+    said = json.loads(friends.server.manage("verify_proof", "--json", str(tmp_path / "proof.json")))
+    assert sorted(confirmed.names) == sorted([alice.name, bob.name])
+    assert [person["confirmed"] for person in said["people"]] == [*confirmed.counts] == [2, 2]
+    assert said["messages"] == 3
+    assert said["safety_number"] == confirmed.safety_number == await alice.safety_number(friends.bob_name)
+
+
+# Against an operator who changes what the server has stored
+
+_CUT_CHAIN = """
+from accounts.models import KeyChainEntry, User
+user = User.objects.get_by_natural_key({name!r})
+assert KeyChainEntry.objects.filter(user=user, seq__gt={last}).delete()[0]
+"""
+_OLD_VAULT = """
+from accounts.models import User, Vault
+vault = Vault.objects.get(user=User.objects.get_by_natural_key({name!r}))
+{act}
+"""
+
+
+async def test_a_friends_chain_that_was_cut_is_noticed(friends: Friends) -> None:
+    await friends.bob.renew(PASSWORD)
+    await friends.alice.send(friends.bob_name, "to the new keys")
+    friends.server.manage("shell", "-c", _CUT_CHAIN.format(name=friends.bob_name, last=2))
+    second = friends.new_client()
+    await second.log_in(friends.alice_name, PASSWORD)
+    await friends.connect(second)
+
+    with pytest.raises(Refused, match="chain_rolled_back"):
+        await second.send(friends.bob_name, "to the old keys?")
+
+
+async def test_an_own_chain_that_was_cut_is_noticed(friends: Friends) -> None:
+    second = await second_client(friends)
+    await friends.bob.renew(PASSWORD, revoke=[second.account.device.id])
+    friends.server.manage("shell", "-c", _CUT_CHAIN.format(name=friends.bob_name, last=3))
+
+    with pytest.raises(Refused, match="chain_rolled_back"):
+        await friends.new_client().log_in(friends.bob_name, PASSWORD)
+    with pytest.raises(Refused, match="chain_rolled_back"):
+        await friends.bob.open_conversation(friends.alice_name)
+    with pytest.raises(Refused, match="chain_rolled_back"):
+        await friends.bob.renew(PASSWORD)
+
+
+async def test_an_older_vault_than_was_seen_is_noticed(friends: Friends) -> None:
+    act = "print(vault.version, bytes(vault.sealed_box).hex())"
+    kept = friends.server.manage("shell", "-c", _OLD_VAULT.format(name=friends.bob_name, act=act))
+    version, box = kept.split()[-2:]
+    await friends.bob.verify(friends.alice_name)
+    act = f"vault.version, vault.sealed_box = {version}, bytes.fromhex({box!r}); vault.save()"
+    friends.server.manage("shell", "-c", _OLD_VAULT.format(name=friends.bob_name, act=act))
+
+    with pytest.raises(Refused, match="vault_rolled_back"):
+        await friends.bob.store_positions()
 
 
 # Against a hostile server

@@ -154,7 +154,7 @@ def renew_account(
     for device in revoke:
         account = account.with_entry(wire.DeviceRevoke(device), now=now)
     vault_generation = account.chain.vault_generation + 1
-    account = _with_next_account_key(account, vault_generation=vault_generation, now=now, random=random)
+    account = with_next_account_key(account, vault_generation=vault_generation, now=now, random=random)
     keys = [DoorPublic(kind, public) for kind, public in account.vault.doors]
     if new_password is not None:
         keys = [key for key in keys if key.kind != "password"]
@@ -170,7 +170,10 @@ def renew_account(
     return renewed, [renewed.door(key) for key in keys]
 
 
-def _with_next_account_key(account: Account, *, vault_generation: int, now: int, random: Random) -> Account:
+def with_next_account_key(
+    account: Account, *, vault_generation: int, now: int, random: Random = secrets.token_bytes
+) -> Account:
+    """On the chain and in the vault, whose version and position are still those from before."""
     seed = random(32)
     rotation = wire.AccountKeyRotation(
         account.chain.generation + 1, crypto.xwing_public(seed), vault_generation

@@ -35,6 +35,7 @@ from tests.peer.account import (
     renew_account,
     reset_account,
     unlock_account,
+    with_next_account_key,
 )
 from tests.peer.conversation import Conversation, Message, Row
 from tests.peer.crypto import Chain, Device, Door, DoorKey, LogPosition, Refused
@@ -189,6 +190,20 @@ class Peer:
         if new_password is not None:
             await self._reconnect()
 
+    async def renew_account_key(self) -> None:
+        """What an old one asks for: other clients go on without a password."""
+
+        async def attempt() -> Account:
+            await self._follow_own_chain()
+            stored = await self._with_stored_vault(self.account)
+            rotated = with_next_account_key(stored, vault_generation=stored.vault_generation, now=now_ms())
+            renewed = rotated.with_vault(replace(rotated.vault, chain=rotated.chain.position))
+            body = {"entries": [to_base64url(renewed.entries[-1])], "vault": _vault_json(renewed)}
+            await self._json("POST", "/api/key-chain/", body)
+            return renewed
+
+        self._take(await _until_no_conflict(attempt))
+
     async def reset(self, name: str, password: str) -> str:
         """New keys for who lost password and code, by a password that the operator set; the new recovery code."""
         stretched = await self._stretched(name, password)
@@ -333,9 +348,8 @@ class Peer:
     async def read(self, name: str, *, acknowledge: bool = True) -> list[Message]:
         """Every message so far, checked. ``acknowledge`` signs a head for what was checked: the second tick."""
         conversation = await self.open_conversation(name)
-        before = conversation.log.n
         await self._catch_up(conversation)
-        if acknowledge and conversation.log.n > before:
+        if acknowledge and conversation.log.n > conversation.signed_n:
             await self.sign_head(name)
         return list(conversation.messages)
 
@@ -344,15 +358,17 @@ class Peer:
         epoch = conversation.newest_epoch
         if epoch is None or epoch.secret is None:
             return
+        log = conversation.log
         head = crypto.create_head(
             conversation=conversation.id.bytes,
-            log=conversation.log,
+            log=log,
             vault_version=self.account.version,
             device=self.account.device,
             epoch=epoch,
-            read_n=conversation.log.n if self.account.vault.shares_read else 0,
+            read_n=log.n if self.account.vault.shares_read else 0,
         )
         await self.socket.request("head.set", conversation=str(conversation.id), head=to_base64url(head))
+        conversation.signed_n = log.n
 
     async def friend_has_checked(self, name: str) -> int:
         """The ``n`` up to which the friend's device signed that it checked, 0 for none."""

@@ -54,6 +54,8 @@ class Conversation:
     """What was checked in an earlier run, and must come out again."""
     own_vault_version: int = 0
     """The newest that one's own messages name."""
+    signed_n: int = 0
+    """Of one's own newest head in this run."""
     identity_changes: list[int] = field(default_factory=list)
     """Entries of the peer's chain at which another identity was let pass, in this run."""
 
