@@ -106,7 +106,9 @@ export class VaultKeeper {
     const { vaultKey, name } = keys
     const vault = decodeVault(await api.request('GET', '/api/vault/'))
     try {
-      this.#keep(await openVault({ vaultKey, name, vault, atLeast: this.#stored?.version ?? 1 }))
+      const opened = await openVault({ vaultKey, name, vault, atLeast: this.#stored?.version ?? 1 })
+      if (this.#stored !== null) this.#rebase(this.#stored.content, opened.content)
+      this.#keep(opened)
     } catch (error) {
       if (error instanceof VaultAltered) await this.#requirePresentKeys()
       throw error
@@ -125,23 +127,36 @@ export class VaultKeeper {
 
   /** Another browser may be first: then its content and this one's are merged, and a contradiction is an alarm. */
   async #write(): Promise<void> {
-    const written = { changes: [...this.#changes], positions: new Map(this.#positions) }
-    let base = this.#known()
-    let mine = this.#withChanges(base.content)
     for (let attempt = 1; ; attempt += 1) {
+      const { version, content } = this.#known()
+      const written = { changes: this.#changes, positions: new Map(this.#positions) }
       try {
-        this.#keep(await this.#put({ version: base.version + 1, content: mine }))
+        this.#keep(await this.#put({ version: version + 1, content: this.#withChanges(content) }))
         this.#forget(written)
         await Promise.all(written.changes.map(({ onSaved }) => onSaved()))
         return
       } catch (error) {
         if (!isConflict(error) || attempt === ATTEMPTS) throw error
         await this.#fetch()
-        const theirs = this.#known()
-        mine = mergeVaults({ base: base.content, mine, theirs: theirs.content })
-        base = theirs
       }
     }
+  }
+
+  /**
+   * Puts what waits on top of what came from elsewhere, each change by itself: `theirs` may hold some of them, written
+   * by this browser before an answer was lost, and then the later ones still count.
+   */
+  #rebase(base: VaultContent, theirs: VaultContent): void {
+    let [before, merged] = [base, theirs]
+    const rebased: Change[] = []
+    for (const { apply, onSaved } of this.#changes) {
+      const mine = apply(before)
+      const content = mergeVaults({ base: before, mine, theirs: merged })
+      rebased.push({ apply: () => content, onSaved })
+      ;[before, merged] = [mine, content]
+    }
+    mergeVaults({ base: before, mine: this.#withPositions(before), theirs: merged })
+    this.#changes = rebased
   }
 
   #keep(stored: OpenVault): void {
@@ -158,8 +173,11 @@ export class VaultKeeper {
   }
 
   #withChanges(content: VaultContent): VaultContent {
-    const changed = this.#changes.reduce((current, { apply }) => apply(current), content)
-    return [...this.#positions.values()].reduce(forward, changed)
+    return this.#withPositions(this.#changes.reduce((current, { apply }) => apply(current), content))
+  }
+
+  #withPositions(content: VaultContent): VaultContent {
+    return [...this.#positions.values()].reduce(forward, content)
   }
 
   #forget(written: {
