@@ -25,6 +25,7 @@ import {
   withPosition,
   withPreferences,
 } from '../../src/crypto/vault'
+import { equal } from '../../src/wire/bytes'
 import { decodeVaultContent, encodeVaultContent, type Pin, type ReadPosition } from '../../src/wire/objects'
 
 const filled = (length: number, value: number): Uint8Array<ArrayBuffer> => new Uint8Array(length).fill(value)
@@ -348,6 +349,59 @@ describe('any two vaults of one base', () => {
         if (mine.preferences.sharesRead === base.preferences.sharesRead)
           expect(merged.preferences).toEqual(theirs.preferences)
         else expect(merged.preferences).toEqual(mine.preferences)
+      }),
+    )
+  })
+})
+
+const threeVaults = record({ before: someChanges, a: someChanges, b: someChanges, c: someChanges }).map(
+  ({ before, a, b, c }) => {
+    const base = changedBy({ ...EMPTY, chain: { seq: 2, head: filled(32, 2) } }, before)
+    return { base, a: changedBy(base, a), b: changedBy(base, b), c: changedBy(base, c) }
+  },
+)
+
+describe('any three vaults of one base', () => {
+  it('come out the same in whichever order they are merged', () => {
+    assert(
+      property(threeVaults, ({ base, a, b, c }) => {
+        const merge = (mine: VaultContent, theirs: VaultContent): VaultContent =>
+          mergeVaults({ base, mine, theirs })
+        const all = merge(a, merge(b, c))
+
+        expect(merge(merge(a, b), c)).toEqual(all)
+        expect(merge(b, merge(c, a))).toEqual(all)
+        expect(merge(all, a)).toEqual(all)
+        expect(merge(all, all)).toEqual(all)
+      }),
+    )
+  })
+
+  it('lose no place, no key, and no comparison of the identity that stays', () => {
+    assert(
+      property(threeVaults, ({ base, a, b, c }) => {
+        const all = mergeVaults({ base, mine: a, theirs: mergeVaults({ base, mine: b, theirs: c }) })
+
+        for (const { conversation, identityPublic, seq, verifiedAt } of all.pins) {
+          const before = pinOf(base, conversation)
+          const said = [a, b, c].flatMap((vault) => pinOf(vault, conversation) ?? [])
+          expect(seq).toBe(Math.max(...said.map((one) => one.seq)))
+          const ofIt = said.filter((one) => equal(one.identityPublic, identityPublic))
+          const known =
+            before !== undefined && equal(before.identityPublic, identityPublic) ? before.verifiedAt : 0
+          const news = ofIt.map((one) => one.verifiedAt).filter((at) => at !== known)
+          const takenBack = news.includes(0)
+          expect(verifiedAt).toBe(takenBack ? 0 : news.length > 0 ? Math.max(...news) : known)
+        }
+        for (const vault of [a, b, c]) {
+          for (const { conversation } of vault.pins) expect(pinOf(all, conversation)).toBeDefined()
+          for (const key of vault.accountKeys) expect(all.accountKeys).toContainEqual(key)
+          for (const { name } of vault.expected) expect(expectedOf(all, name)).toBeDefined()
+          for (const { conversation, checkedN, readN } of vault.positions) {
+            expect(positionOf(all, conversation)?.checkedN).toBeGreaterThanOrEqual(checkedN)
+            expect(positionOf(all, conversation)?.readN).toBeGreaterThanOrEqual(readN)
+          }
+        }
       }),
     )
   })
