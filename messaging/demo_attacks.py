@@ -91,7 +91,12 @@ def attack(kind: Kind, conversation: UUID | None, *, dry_run: bool = False) -> A
     with _alone():
         with transaction.atomic():
             prepared = _prepared(kind, conversation, people)
-            _keep(prepared)
+            try:
+                _keep(prepared)
+            except OSError as error:
+                raise DemoAttackRefused(
+                    f"What the undo needs could not be kept in {_kept_file()} ({error.strerror})."
+                ) from None
             for change in prepared.changes:
                 change.make()
         events.publish(prepared.event)

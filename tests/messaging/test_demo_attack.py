@@ -281,6 +281,13 @@ def test_a_half_written_file_of_a_killed_command_is_nobodys_concern(demo: Talk, 
     run("--undo")
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_when_the_undo_cannot_be_kept_nothing_is_changed(demo: Talk, var: Path, kind: Kind) -> None:
+    (var / "demo-attack.new").mkdir()
+
+    assert refused(kind).startswith("What the undo needs could not be kept")
+
+
 def test_what_was_written_on_top_of_a_dropped_row_is_not_overwritten(demo: Talk, var: Path) -> None:
     run("drop-row")
     demo.tabs[0].seq, demo.tabs[0].writer = 0, b"another tab of A"
