@@ -15,8 +15,8 @@ class Shown(Enum):
     """How a column lies in the database; the value is for people."""
 
     CLEAR = "readable"
-    INDEX = "a number that only the server's key or the thing itself leads to"
-    SERVER = "locked; the key is on the server, but not in the database"
+    INDEX = "scrambled: can be compared, not turned back"
+    SERVER = "locked; the server has the key, outside the database"
     PEOPLE = "locked by browsers; the server has no key"
 
 
@@ -45,22 +45,24 @@ COLUMNS_TEST = f"{_HERE}::test_every_column_of_the_database_is_listed"
 SEEN = (
     Fact(
         "Your username",
-        "It stands readable in the database, with the day you signed up and the time of your last log-in.",
+        "It is stored as you typed it, with the day you signed up and the time of your last log-in.",
         (f"{_HERE}::test_a_name_and_its_times_are_readable",),
     ),
     Fact(
-        "Who your friends are, while the server runs",
-        "Friends' names are locked in the database, but the running server has the key and needs it to deliver. "
-        "Whoever runs it can look. Of each request it is readable who asked.",
+        "Who your friends are",
+        "Your friends' names are locked in the database. The running server has the key, because it delivers your "
+        "messages, so whoever runs it can look. Who sent a friend request is readable without any key. So is whose "
+        "friend link you open, at that moment.",
         (
             "tests/friends/test_admin.py::test_the_list_shows_both_names",
             f"{_HERE}::test_of_a_friendship_only_who_asked_is_readable",
+            f"{_HERE}::test_a_friend_link_tells_the_server_whose_it_is",
         ),
     ),
     Fact(
-        "Who talks to whom, when, and how much",
-        "Each message has a number, a time, the side it came from, and a size. The size is rounded up a little: by "
-        "at most 12 percent.",
+        "Who writes to whom, when, and how much",
+        "Each message is stored with its time, its number, its writer and its size. The size is rounded up by at most "
+        "12 percent: a long message can be told from a short one.",
         (
             f"{_HERE}::test_a_message_shows_its_side_time_and_size",
             "tests/test_peer.py::test_padding_costs_at_most_twelve_percent",
@@ -68,45 +70,54 @@ SEEN = (
     ),
     Fact(
         "When you are online",
-        "Your friends are told, and so the server knows. When you last came is kept with each log-in.",
+        "Your friends are told, so the server knows. When you were last here is stored for each browser in which you "
+        "are logged in.",
         (
             "tests/messaging/test_presence.py::test_a_friend_sees_the_first_socket_come_and_the_last_one_go",
             f"{_HERE}::test_a_log_in_shows_its_times_and_hides_address_and_browser",
         ),
     ),
     Fact(
-        "Your network address and what your browser calls itself",
-        "Both come with every page you open. They are kept for your list of browsers as long as you are logged in "
-        "there, locked with a key of the server that is not in the database.",
-        (f"{_HERE}::test_a_log_in_shows_its_times_and_hides_address_and_browser",),
+        "Your network address, and what your browser calls itself",
+        "Both arrive with every page you open. They are stored for your list of browsers until you log out there, "
+        "locked. The running server has the key, so that it can show them to you.",
+        (
+            f"{_HERE}::test_a_log_in_shows_its_times_and_hides_address_and_browser",
+            f"{_HERE}::test_a_log_out_takes_address_and_browser_away",
+        ),
     ),
     Fact(
-        "How many browsers and about how many conversations you have",
-        "Your browsers' keys are a list that your friends read, too. What your browsers keep for you is locked, but "
-        "its size grows with the number of your friends.",
+        "How many browsers you have, and about how many friends",
+        "Your browsers' public keys are a list that your friends read, too. What your browsers store for you here is "
+        "locked, but it grows with each conversation.",
         (
             "tests/messaging/test_reading.py::test_both_people_read_each_others_chain",
             f"{_HERE}::test_a_vault_shows_its_size_and_nothing_in_it",
         ),
     ),
     Fact(
-        "How far your browser has received a conversation",
-        "That makes the second tick. Whether you have read it is locked inside for your friend alone.",
-        ("tests/messaging/test_reading.py::test_a_newer_head_replaces_the_one_before_and_is_told",),
+        "What has reached you, and when you read",
+        "Up to which message your browser has everything is readable: that makes the second tick. Up to where you have "
+        "read is locked for your friend alone. But the server sees the moment at which your browser says so. If you do "
+        "not want that, turn off “Show friends when I have read their messages”.",
+        (
+            "tests/messaging/test_reading.py::test_a_newer_head_replaces_the_one_before_and_is_told",
+            "tests/messaging/test_reading.py::test_a_head_of_the_same_place_says_that_more_was_read",
+        ),
     ),
 )
 
 UNSEEN = (
     Fact(
         "What you write",
-        "A test plants a sentence in a real browser and searches the database, Redis, the logs and everything that "
-        "reached the server for it.",
+        "A test writes a sentence in a real browser. Then it searches the database, Redis, the logs and everything "
+        "that reached the server for that sentence. It must not be there.",
         _CANARY,
     ),
     Fact(
         "Your password",
-        "Your browser turns it into a key and sends that. The server refuses anything else, and no log or answer "
-        "repeats what strayed in.",
+        "Your browser turns it into a key and sends only that. The server refuses anything else. Whoever takes all of the "
+        "server's files can still guess passwords one by one, slowly: choose one that nobody guesses.",
         (
             *_CANARY,
             "tests/accounts/test_pages.py::test_no_password_field_has_a_name_that_a_form_would_send",
@@ -115,29 +126,43 @@ UNSEEN = (
     ),
     Fact(
         "Your recovery code and your private keys",
-        "They are made in your browser. What the server keeps of them is locked with your password and your code.",
+        "They are made in your browser. What the server stores of them is locked with your password and your code.",
         (*_CANARY, "tests/accounts/test_sign_up.py::test_what_was_sent_is_not_in_the_database_as_it_was"),
     ),
     Fact(
-        "Your friends' names, for who has only stolen the database",
-        "They are locked with a key that lies elsewhere. Such a thief sees who asked how often, and when, but not whom. "
-        "Who steals the key file as well sees it.",
-        ("tests/friends/test_requests.py::test_no_column_contains_the_friends_name",),
+        "Whom you have compared safety numbers with",
+        "That is in what your browsers store, locked with a key that only they have.",
+        (f"{_HERE}::test_a_vault_shows_its_size_and_nothing_in_it",),
+    ),
+)
+
+LESS_SEEN = (
+    Fact(
+        "A thief with only the database",
+        "Such a thief reads usernames, times and sizes, and how often somebody asked for friends. The names of those "
+        "friends, network addresses and browsers stay locked: their key is not in the database.",
+        (
+            "tests/friends/test_requests.py::test_no_column_contains_the_friends_name",
+            f"{_HERE}::test_what_is_called_locked_has_no_name_key_or_device_in_it",
+        ),
     ),
     Fact(
-        "Names in Redis and in the logs",
-        "Redis has numbers of accounts and conversations, for as long as somebody is online. The logs have "
-        "times and what went wrong.",
+        "Redis and the logs",
+        "Redis, which tells the server's parts that something happened, holds numbers of accounts and conversations. "
+        "The logs hold times and what went wrong. Neither holds names.",
         (
             "tests/e2e/test_canary.py::test_neither_redis_nor_the_log_names_anybody",
             "tests/securechat/test_ratelimit.py::test_redis_sees_neither_the_name_nor_a_bucket_without_an_end",
             "tests/securechat/test_valkey.py::test_it_opens_no_port_and_keeps_nothing_on_disk",
         ),
     ),
+)
+
+NOTICED = (
     Fact(
-        "A thing that it could change without being noticed",
-        "A message that the server changes, repeats, moves or leaves out in the middle shows as an alarm. Leaving out "
-        "the newest cannot be told from a slow network until the next one comes.",
+        "Change, repeat, move or drop a message",
+        "Your browser shows an alarm. Only the newest messages can be held back quietly, until the next one comes: "
+        "that looks like a slow network.",
         (
             "tests/test_peer.py::test_a_dropped_message_is_noticed_even_when_the_rest_is_renumbered",
             "tests/test_peer.py::test_swapped_messages_are_noticed",
@@ -145,9 +170,18 @@ UNSEEN = (
             "tests/test_peer.py::test_a_message_put_into_the_other_mouth_is_noticed",
         ),
     ),
+    Fact(
+        "Show you wrong keys for a friend",
+        "The first keys that the server shows you for a friend are believed until you compare safety numbers. Numbers "
+        "that differ stop sending, and keys that change later are pointed out.",
+        (
+            "tests/e2e/test_safety_numbers.py::test_numbers_that_differ_stop_sending_until_that_is_cleared",
+            "tests/test_peer.py::test_a_changed_identity_is_noticed_in_another_client_too",
+        ),
+    ),
 )
 
-_NUMBER = (Shown.CLEAR, "a number of the row")
+_NUMBER = (Shown.CLEAR, "the number of the row")
 _WHOSE = (Shown.CLEAR, "whose it is")
 _CONVERSATION = (Shown.CLEAR, "which conversation, a random number")
 _STORED = (Shown.CLEAR, "when it was stored")
@@ -171,7 +205,7 @@ TABLES: Mapping[str, Table] = {
         },
     ),
     "accounts_door": Table(
-        "Doors: what your password and your recovery code open",
+        "What your password and your recovery code open",
         {
             "id": _NUMBER,
             "user_id": _WHOSE,
@@ -180,7 +214,7 @@ TABLES: Mapping[str, Table] = {
         },
     ),
     "accounts_vault": Table(
-        "Vaults: what your browsers keep for you",
+        "What your browsers keep for you",
         {
             "user_id": _WHOSE,
             "version": (Shown.CLEAR, "how often it was written"),
@@ -197,7 +231,7 @@ TABLES: Mapping[str, Table] = {
         },
     ),
     "accounts_keychainentry": Table(
-        "Key chains: which browsers are yours",
+        "Which browsers are yours",
         {
             "id": _NUMBER,
             "user_id": _WHOSE,
@@ -212,7 +246,10 @@ TABLES: Mapping[str, Table] = {
             "id": (Shown.CLEAR, "a random number"),
             "user_id": _WHOSE,
             "session_id": (Shown.CLEAR, "which session"),
-            "sealed_details": (Shown.SERVER, "network address, the browser's own name, its key's number"),
+            "sealed_details": (
+                Shown.SERVER,
+                "network address, what the browser calls itself, the number of its key",
+            ),
             "signed_in_at": (Shown.CLEAR, "when you logged in"),
             "seen_at": (Shown.CLEAR, "when you were last there"),
         },
@@ -253,7 +290,7 @@ TABLES: Mapping[str, Table] = {
         {
             "id": _NUMBER,
             "conversation_id": _CONVERSATION,
-            "number": (Shown.CLEAR, "the how-manieth key"),
+            "number": (Shown.CLEAR, "which of its keys, counted from 1"),
             "sealed_record": (
                 Shown.PEOPLE,
                 "the key, locked for the two people; around it their fingerprints, locked by the server",
@@ -271,23 +308,23 @@ TABLES: Mapping[str, Table] = {
             "client_id": (Shown.CLEAR, "a random number, against doubles"),
             "epoch": (Shown.CLEAR, "under which key"),
             "writer": (Shown.CLEAR, "a random number of the tab it was written in"),
-            "writer_seq": (Shown.CLEAR, "the how-manieth of that tab"),
+            "writer_seq": (Shown.CLEAR, "its number in that tab"),
             "envelope": (
                 Shown.PEOPLE,
                 "what was written; numbers and hashes on the outside and the size are readable",
             ),
             "envelope_hash": (Shown.CLEAR, "a hash of the locked bytes"),
-            "log_hash": (Shown.CLEAR, "a hash of the log up to here"),
+            "log_hash": (Shown.CLEAR, "a hash of all messages up to here"),
             "stored_at": _STORED,
         },
     ),
     "messaging_head": Table(
-        "Second ticks",
+        "What has reached whom",
         {
             "id": _NUMBER,
             "conversation_id": _CONVERSATION,
             "side": (Shown.CLEAR, "which of the two people"),
-            "n": (Shown.CLEAR, "up to which message the browser has checked"),
+            "n": (Shown.CLEAR, "up to which message the browser has checked everything"),
             "head": (
                 Shown.CLEAR,
                 "the same, signed; up to where it was read is locked inside, for the two people",
@@ -295,7 +332,7 @@ TABLES: Mapping[str, Table] = {
         },
     ),
     "django_session": Table(
-        "Sessions",
+        "Cookies of log-ins",
         {
             "session_key": (Shown.CLEAR, "the secret of your cookie"),
             "session_data": (Shown.CLEAR, "whose session, signed by the server"),

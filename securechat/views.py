@@ -85,6 +85,8 @@ def what_the_server_sees(request: HttpRequest) -> HttpResponse:
     context = {
         "seen": server_view.SEEN,
         "unseen": server_view.UNSEEN,
+        "less_seen": server_view.LESS_SEEN,
+        "noticed": server_view.NOTICED,
         "tables": server_view.TABLES,
         "columns_test": server_view.COLUMNS_TEST,
     }

@@ -12,6 +12,12 @@ from securechat import assets
 register = template.Library()
 
 
+@register.filter
+def grouped(fingerprint: str) -> str:
+    """``3f9a 71c2 …``: the whole, as people read it out."""
+    return " ".join(fingerprint[at : at + 4] for at in range(0, len(fingerprint), 4))
+
+
 @register.simple_tag
 def script(name: str, blocking: str = "") -> SafeString:
     """A module of the build: ``{% script "chat" %}``. ``blocking="render"`` runs it before anything is drawn."""

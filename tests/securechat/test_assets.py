@@ -158,9 +158,9 @@ def test_the_about_page_shows_the_published_fingerprint_and_where_to_look(
     after = client.get("/about/").content.decode()
 
     assert "No fingerprint is published" in before
-    assert "b" * 64 in after
+    assert " ".join(["bbbb"] * 16) in after
     assert '<a href="https://releases.example/securechat" rel="noreferrer">' in after
-    assert "came from the server" in after
+    assert "came from the server, too" in after
 
 
 # Collecting
@@ -314,7 +314,7 @@ def test_the_served_byte_that_was_changed_is_named(
     packed = served / "site.css.br"
     kept = {file: file.read_bytes() for file in (plain, packed)}
     flip_a_bit(plain)
-    flip_a_bit(packed)
+    flip_a_bit(packed, packed.stat().st_size // 2)  # The last bits of a stream may mean nothing.
     try:
         code, said = ask(server, capsys, "--json")
     finally:

@@ -21,12 +21,21 @@ from accounts.services import passwords
 from friends.models import Friendship
 from messaging import protocol
 from messaging.hub import shut_down
-from securechat.server_view import COLUMNS_TEST, OPERATOR_TABLES, SEEN, TABLES, UNSEEN, Shown
+from securechat.server_view import (
+    COLUMNS_TEST,
+    LESS_SEEN,
+    NOTICED,
+    OPERATOR_TABLES,
+    SEEN,
+    TABLES,
+    UNSEEN,
+    Shown,
+)
 from tests import factories
 from tests.accounts.browser import Browser
 from tests.messaging.conftest import Person, befriend, make_person
 
-FACTS = [*SEEN, *UNSEEN]
+FACTS = [*SEEN, *UNSEEN, *LESS_SEEN, *NOTICED]
 ADDRESS = "192.0.2.77"
 USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0"
 
@@ -128,6 +137,28 @@ def test_a_log_in_shows_its_times_and_hides_address_and_browser() -> None:
     (shown,) = browser.get("/api/browsers/").json()["browsers"]
     assert shown["address"] == ADDRESS, "The running server has to know it, or the test shows nothing."
     assert "Firefox" in shown["name"]
+
+
+@pytest.mark.django_db
+def test_a_log_out_takes_address_and_browser_away() -> None:
+    factories.make_user("Alice1")
+    browser = Browser(client=Client(REMOTE_ADDR=ADDRESS, headers={"user-agent": USER_AGENT}))
+    browser.log_in("Alice1")
+    assert len(rows_of("accounts_browsersession")) == 1
+
+    assert browser.client.post(reverse("log-out")).status_code == 302
+
+    assert rows_of("accounts_browsersession") == []
+    assert rows_of("django_session") == []
+
+
+def test_a_friend_link_tells_the_server_whose_it_is(alice: User, client_of: Any) -> None:
+    link = reverse("friend-link", args=["Bobby"])
+
+    response = client_of(alice).get(link)
+
+    assert "Bobby" in response.request["PATH_INFO"]
+    assert "Bobby" in response.content.decode()
 
 
 @pytest.mark.django_db

@@ -3,7 +3,7 @@ import { type BuildCheck, checkBuild } from '../ui/build_check'
 import { byId } from '../ui/forms'
 import { pageData } from '../ui/page_data'
 import type { Bytes } from '../wire/bytes'
-import { shortFingerprint } from '../wire/build'
+import { groupedFingerprint, shortFingerprint } from '../wire/build'
 import { type Decoder, looseObject, object, orNull, text } from '../wire/json'
 
 interface AboutData {
@@ -58,11 +58,10 @@ function show(check: BuildCheck): void {
   const { different, foreign, total } = check
   const wrong = different.length > 0 || foreign.length > 0
   const running = document.querySelector<HTMLMetaElement>('meta[name="build"]')?.content
-  byId(document, 'build-fingerprint', HTMLElement).textContent = check.fingerprint
-  byId(document, 'build-short', HTMLElement).textContent = shortFingerprint(check.fingerprint)
+  byId(document, 'build-fingerprint', HTMLElement).textContent = groupedFingerprint(check.fingerprint)
   result.className = `banner ${wrong || running !== check.fingerprint ? 'banner-alarm' : 'banner-success'}`
   words.textContent =
-    `This page runs build ${shortFingerprint(check.fingerprint)}; ` +
+    `This page runs build ${shortFingerprint(check.fingerprint)}. ` +
     `${total - different.length} of ${total} files match its manifest.`
   const more = document.createElement('ul')
   const line = (sentence: string): void => {

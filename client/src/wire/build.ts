@@ -43,6 +43,11 @@ export const decodeRunningBuild: Decoder<RunningBuild> = looseObject<RunningBuil
   fingerprint,
 })
 
+/** `3f9a 71c2 …`: the whole, as people read it out. */
+export function groupedFingerprint(whole: string): string {
+  return (whole.match(/.{4}/g) ?? []).join(' ')
+}
+
 /** `3f9a-71c2-08be-44d1`: enough to notice another build, too short to tell a forged one. */
 export function shortFingerprint(whole: string): string {
   return (whole.slice(0, SHORT_DIGITS).match(/.{4}/g) ?? []).join('-')

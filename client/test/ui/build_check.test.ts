@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { checkBuild, type BuildCheckInput } from '../../src/ui/build_check'
 import { ownWorkerAddress } from '../../src/ui/start_worker'
 import { type Bytes, utf8 } from '../../src/wire/bytes'
-import { decodeManifest, shortFingerprint } from '../../src/wire/build'
+import { decodeManifest, groupedFingerprint, shortFingerprint } from '../../src/wire/build'
 
 const FILES = new Map([
   ['securechat/a.js', utf8('alert(1)')],
@@ -79,6 +79,12 @@ test('what is no manifest is refused', () => {
     { format: 'securechat-build/1', version: '1', files: { a: { sha384: 1, size: 1 } } },
   ])
     expect(() => decodeManifest(value)).toThrow('expected')
+})
+
+test('a whole fingerprint is written in groups of four', () => {
+  expect(groupedFingerprint('0123456789abcdef'.repeat(4))).toBe(
+    Array(4).fill('0123 4567 89ab cdef').join(' '),
+  )
 })
 
 test('a fingerprint in short is four groups of four', () => {
