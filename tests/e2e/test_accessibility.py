@@ -13,7 +13,17 @@ from tests.e2e.person import Person
 
 pytestmark = pytest.mark.e2e
 
-STRANGER_PAGES = ["/", "/sign-up/", "/log-in/", "/recover/", "/trust/", "/admin/login/", "/no-such-page/"]
+STRANGER_PAGES = [
+    "/",
+    "/sign-up/",
+    "/log-in/",
+    "/recover/",
+    "/trust/",
+    "/about/",
+    "/what-the-server-sees/",
+    "/admin/login/",
+    "/no-such-page/",
+]
 SIGNED_IN_PAGES = [
     "/",
     "/friends/",
@@ -23,6 +33,8 @@ SIGNED_IN_PAGES = [
     "/settings/",
     "/log-out/",
     "/chat/",
+    "/about/",
+    "/what-the-server-sees/",
 ]
 WIDTHS = [320, 1280]
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "var" / "screenshots" / "pages"
@@ -86,6 +98,15 @@ def test_every_page_for_strangers_is_accessible(new_person: Callable[..., Person
         problems += check_page(stranger.page, f"stranger{path}")
 
     assert problems == []
+
+
+def test_what_is_folded_away_is_accessible(new_person: Callable[..., Person]) -> None:
+    page = new_person("Stranger").page
+    page.goto("/what-the-server-sees/")
+    for summary in page.locator("main summary").all():
+        summary.click()
+
+    assert check_page(page, "what-the-server-sees-unfolded") == []
 
 
 def test_every_page_for_people_is_accessible(new_person: Callable[..., Person]) -> None:
