@@ -55,6 +55,8 @@ type Json = Record<string, unknown>
 type ChainKind = ChainPayload['kind']
 
 const NO_HASH = new Uint8Array(32)
+/** So long a frame that was given up may still be on its way. */
+const LATE_MS = 25
 
 class Socket implements SocketLike {
   onopen: (() => void) | null = null
@@ -97,8 +99,11 @@ export class FakeServer {
   readonly people = new Map<string, Person>()
   readonly conversations = new Map<string, StoredConversation>()
   readonly sockets = new Set<Socket>()
-  /** Called for each frame before it is carried out, and again after; `break` cuts the connection there. */
-  fault: (when: 'before' | 'after', type: string) => 'pass' | 'break' = () => 'pass'
+  /**
+   * Called for each frame before it is carried out, and again after; `break` cuts the connection there, `late` as well,
+   * but the frame has got through and is carried out some time after.
+   */
+  fault: (when: 'before' | 'after', type: string) => 'pass' | 'break' | 'late' = () => 'pass'
   /** What the server makes of what it sends; for a server that lies. */
   tamper: (frame: ServerFrame, to: string) => ServerFrame = (frame) => frame
   refuse: (type: string) => { code: string; retryAfter: number | null } | null = () => null
@@ -282,10 +287,14 @@ export class FakeServer {
       const frame = JSON.parse(text) as Json
       const type = frame['type'] as string
       if (!socket.alive) return
-      if (this.fault('before', type) === 'break') {
-        socket.break(1006)
-        return
-      }
+      const before = this.fault('before', type)
+      if (before !== 'pass') socket.break(1006)
+      if (before === 'late')
+        setTimeout(
+          () => void this.#inTurn(() => this.#answer(socket, frame, frame['ref'] as number)),
+          LATE_MS,
+        )
+      if (before !== 'pass') return
       const refusal = this.refuse(type)
       const ref = frame['ref'] as number
       const answer: ServerFrame =
@@ -298,8 +307,8 @@ export class FakeServer {
               message: refusal.code,
               retryAfter: refusal.retryAfter,
             }
-      if (this.fault('after', type) === 'break') socket.break(1006)
-      else this.#send(socket, answer)
+      if (this.fault('after', type) === 'pass') this.#send(socket, answer)
+      else socket.break(1006)
     })
   }
 
