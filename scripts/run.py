@@ -58,12 +58,16 @@ def prepare(*, development: bool = False) -> None:
 def build() -> None:
     """What `serve` needs beside keys and a database."""
     toolbox.check_folder()
-    steps = Steps(2)
+    steps = Steps(3)
+    with steps.step("Installing the Python packages"):
+        toolbox.install_python_packages(development=False)
     with steps.step("Building the client"):
         node = toolbox.find_node()
         toolbox.install_client_packages(node)
         toolbox.build_client(node)
     with steps.step("Collecting the static files"):
+        if not setting("SECRET_KEY"):
+            write_env_file()
         collect_static_files()
 
 
