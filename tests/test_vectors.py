@@ -23,8 +23,8 @@ def load(name: str) -> Any:
     return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def flipped(raw: bytes, step: int = 1) -> Iterator[bytes]:
-    for bit in range(0, len(raw) * 8, step):
+def flipped(raw: bytes) -> Iterator[bytes]:
+    for bit in range(len(raw) * 8):
         yield raw[: bit >> 3] + bytes([raw[bit >> 3] ^ 1 << (bit & 7)]) + raw[(bit >> 3) + 1 :]
 
 
@@ -92,7 +92,7 @@ def test_what_a_browser_sealed_opens_for_its_purpose_only() -> None:
     assert opened == stored["plaintext"]
     with pytest.raises(Refused, match="door_closed"):
         crypto.open_sealed(seed, "door/identity", context, sealed, code="door_closed")
-    for altered in flipped(sealed, step=37):
+    for altered in flipped(sealed):
         with pytest.raises(Refused, match="door_closed"):
             crypto.open_sealed(seed, "door/vault-key", context, altered, code="door_closed")
 
@@ -113,7 +113,7 @@ def test_every_flipped_bit_of_a_key_chain_is_refused() -> None:
     expected = {"origin": stored["origin"], "name": stored["name"]}
     begun = crypto.verify_chain([genesis], **expected)
 
-    for altered in flipped(genesis, step=7):
+    for altered in flipped(genesis):
         with pytest.raises(Refused):
             crypto.verify_chain([altered, added, third], **expected)
     for altered in flipped(added):
@@ -142,14 +142,14 @@ def test_a_shorter_or_another_chain_than_the_pinned_one_is_refused() -> None:
         verify(entries, identity=bytes(32))
 
 
-def test_a_vault_opens_and_every_sampled_flipped_bit_is_refused() -> None:
+def test_a_vault_opens_and_every_flipped_bit_is_refused() -> None:
     stored = load("vault")
     key, box = bytes.fromhex(stored["vault_key"]), bytes.fromhex(stored["box"])
 
     content = crypto.open_vault(key, stored["name"], stored["version"], box)
 
     assert content.encode().hex() == stored["content"]
-    for altered in flipped(box, step=11):
+    for altered in flipped(box):
         with pytest.raises(Refused, match="vault_altered"):
             crypto.open_vault(key, stored["name"], stored["version"], altered)
     with pytest.raises(Refused, match="vault_altered"):
@@ -165,8 +165,8 @@ def test_a_bad_epoch_record_is_refused(case: Any, people: Any, chains: Chains, e
     assert refusal.value.code == case["code"]
 
 
-def test_every_sampled_flipped_bit_of_an_epoch_record_is_refused(people: Any, chains: Chains) -> None:
-    for altered in flipped(bytes.fromhex(load("epoch")["records"][0]["record"]), step=13):
+def test_every_flipped_bit_of_an_epoch_record_is_refused(people: Any, chains: Chains) -> None:
+    for altered in flipped(bytes.fromhex(load("epoch")["records"][0]["record"])):
         with pytest.raises(Refused):
             open_record(altered, people, chains)
 
@@ -255,14 +255,14 @@ def test_a_chain_with_every_kind_of_entry_is_followed() -> None:
     assert {device.hex() for device in chain.standing()} == {
         device["device"] for device in stored["devices"] if device["ended"] is None
     }
-    for place, entry in enumerate(entries):
-        for altered in flipped(entry, step=7):
+    for altered in flipped(entries[0]):
+        with pytest.raises(Refused):
+            crypto.verify_chain([altered], origin=vector["origin"], name=vector["name"])
+    for place, entry in enumerate(entries[1:], start=1):
+        before = crypto.verify_chain(entries[:place], origin=vector["origin"], name=vector["name"])
+        for altered in flipped(entry):
             with pytest.raises(Refused):
-                crypto.verify_chain(
-                    [*entries[:place], altered, *entries[place + 1 :]],
-                    origin=vector["origin"],
-                    name=vector["name"],
-                )
+                crypto.extend_chain(before, [altered])
 
 
 def test_the_recovery_code_is_read_in_every_spelling() -> None:

@@ -37,6 +37,9 @@ import { decodeVaultContent, doorKind, encodeVaultContent } from '../../src/wire
 import { bytes, load, type PeopleVector, type PersonVector, type RefusedVector } from '../vectors'
 import { flipped } from './people'
 
+/** Tens of thousands of attempts, on a machine that may be busy. */
+const LONG_MS = 180_000
+
 const people = load('people') as PeopleVector
 
 function oneAfterAnother(...parts: readonly Bytes[]): Random {
@@ -272,12 +275,12 @@ describe('a key chain', () => {
     )
   })
 
-  it('is refused with any single bit of an entry flipped', async () => {
+  it('is refused with any single bit of an entry flipped', { timeout: LONG_MS }, async () => {
     const [genesis, added] = entries
     if (genesis === undefined || added === undefined) throw new Error('The vector has three entries.')
     const begun = await verifyKeyChain([genesis], vector)
 
-    for (const altered of flipped(genesis, 7)) {
+    for (const altered of flipped(genesis)) {
       await expect(verifyKeyChain([altered, ...entries.slice(1)], vector)).rejects.toThrow()
     }
     for (const altered of flipped(added)) await expect(extendKeyChain(begun, [altered])).rejects.toThrow()
@@ -335,7 +338,7 @@ describe('a vault', () => {
     const box = bytes(vector.box)
     const altered = expect.objectContaining({ code: 'vault_altered' }) as Error
 
-    for (const one of flipped(box, 11)) {
+    for (const one of flipped(box)) {
       await expect(openVault({ vaultKey, name, vault: { version, box: one } })).rejects.toThrow(altered)
     }
     await expect(openVault({ vaultKey, name, vault: { version: 6, box } })).rejects.toThrow(altered)
@@ -414,8 +417,8 @@ describe('epochs, envelopes and heads', () => {
     },
   )
 
-  it('refuses a record with any sampled bit flipped', async () => {
-    for (const altered of flipped(bytes(epochVector.records[0]?.record ?? ''), 29)) {
+  it('refuses a record with any bit flipped', { timeout: LONG_MS }, async () => {
+    for (const altered of flipped(bytes(epochVector.records[0]?.record ?? ''))) {
       await expect(openAs(1, altered, null)).rejects.toThrow()
     }
   })
