@@ -142,6 +142,16 @@ def test_a_changed_module_that_others_import_does_not_run(server: LiveServer, vi
         expect(page.get_by_role("button", name="Log in", exact=True)).to_be_disabled()
 
 
+def test_without_the_script_of_every_page_the_rest_works(server: LiveServer, visitor: Person) -> None:
+    page = visitor.page
+    with changed(server, "site.js", SCRIPT):
+        page.goto("/log-in/")
+        expect(page.get_by_role("button", name="Log in", exact=True)).to_be_enabled()
+
+        assert not ran(page)
+        assert any("integrity" in problem for problem in visitor.problems)
+
+
 def test_a_changed_style_is_not_used(server: LiveServer, visitor: Person) -> None:
     page = visitor.page
     with changed(server, "site.css", STYLE):

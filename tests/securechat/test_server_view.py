@@ -73,6 +73,13 @@ def test_the_page_shows_every_fact_with_its_tests(client: Client) -> None:
         assert all(f"<code>{column}</code>" in page for column in table.columns)
 
 
+def test_the_foot_of_a_page_leads_there(client: Client) -> None:
+    foot = client.get(reverse("trust")).content.decode().partition("<footer")[2]
+
+    assert f'href="{reverse("what-the-server-sees")}"' in foot
+    assert f'href="{reverse("about")}"' in foot
+
+
 def test_every_test_that_the_page_names_is_there() -> None:
     """pytest itself has to find them."""
     named = sorted({test for fact in FACTS for test in fact.tests} | {COLUMNS_TEST})
