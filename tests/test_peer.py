@@ -435,6 +435,8 @@ async def test_a_reset_that_the_own_person_did_not_make_stops_every_client(frien
 
     with pytest.raises(Refused, match="identity_changed"):
         await bob._accept_own(theirs.entries)
+    with pytest.raises(Refused, match="identity_changed"):
+        await bob._follow_own(theirs.chain, theirs.entries)
 
 
 async def test_a_friend_sees_what_was_read_where_it_is_shared(friends: Friends) -> None:
@@ -507,6 +509,17 @@ async def test_an_own_chain_that_was_cut_is_noticed(friends: Friends) -> None:
         await friends.new_client().log_in(friends.bob_name, PASSWORD)
     with pytest.raises(Refused, match="chain_rolled_back"):
         await friends.bob.open_conversation(friends.alice_name)
+    with pytest.raises(Refused, match="chain_rolled_back"):
+        await friends.bob.renew(PASSWORD)
+
+
+async def test_a_cut_of_what_this_client_alone_has_seen_is_noticed(friends: Friends) -> None:
+    await friends.bob.open_conversation(friends.alice_name)
+    await second_client(friends)
+    await friends.bob.send(friends.alice_name, "with the second on the chain")
+    friends.server.manage("shell", "-c", _CUT_CHAIN.format(name=friends.bob_name, last=2))
+
+    assert (friends.bob.account.vault.chain.seq, friends.bob.account.chain.position.seq) == (2, 3)
     with pytest.raises(Refused, match="chain_rolled_back"):
         await friends.bob.renew(PASSWORD)
 
