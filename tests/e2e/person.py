@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
+
+from tests.live_server import LiveServer
 
 # Argon2 at 64 MiB in WebAssembly takes seconds on a busy small machine.
 STRETCH_TIMEOUT_MS = 60_000
@@ -142,3 +146,18 @@ class Person:
     def screenshot(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=path)
+
+
+def set_password_on_the_server(server: LiveServer, person: Person, password: str) -> None:
+    """As whoever runs the server does. Without a terminal, the command reads what is piped to it."""
+    subprocess.run(
+        [sys.executable, "manage.py", "changepassword", person.name],
+        cwd=server.root,
+        env=server.environment,
+        input=f"{password}\n{password}\n",
+        check=True,
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+    )
+    person.password = password

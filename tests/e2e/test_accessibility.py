@@ -9,7 +9,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.e2e.person import Person
+from tests.e2e.person import STRETCH_TIMEOUT_MS, Person, set_password_on_the_server
+from tests.e2e.recording_proxy import RecordingProxy
+from tests.live_server import LiveServer
 
 pytestmark = pytest.mark.e2e
 
@@ -31,6 +33,7 @@ SIGNED_IN_PAGES = [
     "/friends/requests/?tab=received",
     "/friends/requests/?tab=sent",
     "/settings/",
+    "/browsers/",
     "/log-out/",
     "/chat/",
     "/about/",
@@ -140,3 +143,96 @@ def test_every_page_for_people_is_accessible(new_person: Callable[..., Person]) 
         problems += check_page(alice.page, f"alice{path}")
 
     assert problems == []
+
+
+def test_the_states_of_an_account_are_accessible(
+    new_person: Callable[..., Person], server: LiveServer, proxy: RecordingProxy
+) -> None:
+    alice, bob, second = new_person("AxeAlys"), new_person("AxeBert"), new_person("AxeAlys")
+    alice.sign_up()
+    bob.sign_up()
+    second.log_in()
+    second.log_out()
+    second.log_in()
+    problems = check_browsers(alice)
+    problems += check_links(bob, link_of(alice))
+    problems += check_locked(bob)
+    problems += check_log_out(second, proxy)
+    set_password_on_the_server(server, second, "Fr0m-the-operator")
+    problems += check_lost(second)
+
+    assert problems == []
+
+
+def check_browsers(person: Person) -> list[str]:
+    page = person.page
+    page.goto("/browsers/")
+    page.get_by_text("1 browser was signed out").click()
+    problems = check_page(page, "browsers-two")
+    page.locator(".browsers").get_by_role("button", name="Sign out").click()
+    problems += check_page(page, "browsers-revoke")
+    page.get_by_role("dialog").get_by_role("button", name="Sign it out").click()
+    expect(page.locator("#revoke-password-error")).to_be_visible()
+    problems += check_page(page, "browsers-revoke-error")
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="Sign out everywhere else").click()
+    problems += check_page(page, "browsers-revoke-all")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    return problems
+
+
+def link_of(person: Person) -> str:
+    person.page.goto("/settings/")
+    link = person.page.locator("#my-link-text")
+    expect(link).to_contain_text("/add/")
+    person.page.get_by_role("button", name="Show the QR code").click()
+    return link.inner_text()
+
+
+def check_links(person: Person, link: str) -> list[str]:
+    page = person.page
+    page.goto(link)
+    expect(page.locator("#link-note")).to_be_visible()
+    page.get_by_role("button", name="Show the QR code").click()
+    problems = check_page(page, "add-by-link")
+    page.goto("about:blank")
+    page.goto(link[:-2])
+    expect(page.locator("#link-problem")).to_be_visible()
+    return problems + check_page(page, "add-by-damaged-link")
+
+
+def check_locked(person: Person) -> list[str]:
+    page = person.page
+    page.goto("/settings/")
+    page.get_by_role("button", name="Lock now").click()
+    expect(page.get_by_text("SecureChat is locked in this browser.")).to_be_visible()
+    return check_page(page, "locked")
+
+
+def check_log_out(person: Person, proxy: RecordingProxy) -> list[str]:
+    page = person.page
+    page.goto("/log-out/")
+    proxy.cut()
+    try:
+        page.get_by_role("main").get_by_role("button", name="Log out").click()
+        expect(page.get_by_role("button", name="Log out anyway")).to_be_visible()
+    finally:
+        proxy.mend()
+    problems = check_page(page, "log-out-unanswered")
+    page.get_by_role("button", name="Log out anyway").click()
+    page.wait_for_url(lambda url: "log-out" not in url)
+    return problems
+
+
+def check_lost(person: Person) -> list[str]:
+    page = person.page
+    person.fill_log_in()
+    expect(page.locator("#lost-step")).to_be_visible(timeout=STRETCH_TIMEOUT_MS)
+    problems = check_page(page, "lost")
+    page.get_by_role("button", name="Start fresh").click()
+    problems += check_page(page, "start-fresh")
+    page.get_by_label("Type your username to confirm").fill("somebody")
+    page.get_by_role("button", name="Start fresh", exact=True).click()
+    expect(page.locator("#fresh-name-error")).to_be_visible()
+    return problems + check_page(page, "start-fresh-error")

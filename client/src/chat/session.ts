@@ -11,7 +11,7 @@ import {
 } from '../net/socket'
 import { KeysRenewed } from '../crypto/errors'
 import { withPreferences } from '../crypto/vault'
-import { loadAccount } from '../store/account_store'
+import { loadAccount, lockAccount } from '../store/account_store'
 import type { AccountRecord, Database } from '../store/database'
 import { keepSeenBrowser, loadSeenBrowsers } from '../store/seen_browsers'
 import { type Random, toHex } from '../wire/bytes'
@@ -21,6 +21,7 @@ import { Conversation } from './conversation'
 import { Drafts } from './drafts'
 import { type Locks, Outbox, type Outgoing } from './outbox'
 import { DeviceMissing, OwnChain } from './people'
+import { putKeysAwayIfSignedOut } from './signed_out'
 import type { Entry } from './timeline'
 import { VaultKeeper } from './vault_keeper'
 
@@ -45,7 +46,7 @@ export interface SessionTools {
 /** Why the page cannot go on by itself. */
 export type Trouble =
   | { readonly kind: 'signed_out' }
-  /** The browser has lost its keys, or they are no longer on the key chain. */
+  /** The browser has lost its keys. */
   | { readonly kind: 'keys_missing' }
   /** The vault key was replaced: the password is needed once, or only a new page where this browser has the new one. */
   | { readonly kind: 'keys_renewed'; readonly inThisBrowser: boolean }
@@ -231,6 +232,7 @@ export class ChatSession {
       void this.#keysRenewed()
       return
     }
+    if (error instanceof DeviceMissing) void this.#putKeysAway((database) => lockAccount(database))
     this.#trouble = this.#troubleOf(error)
     if (this.#trouble.kind === 'bug') console.error(error)
     if (this.#trouble.kind !== 'alarm' && this.#trouble.kind !== 'bug') this.stop()
@@ -246,11 +248,21 @@ export class ChatSession {
     this.#changed()
   }
 
+  /** What was written stays, unreadable without the password. */
+  async #putKeysAway(put: (database: Database) => Promise<unknown>): Promise<void> {
+    try {
+      await this.drafts.flush()
+      await put(this.tools.database)
+    } catch (error) {
+      this.#problem(error)
+    }
+  }
+
   #troubleOf(error: unknown): Trouble {
     const code = alarmCodeOf(error)
     if (code !== null) return { kind: 'alarm', code }
     if (error instanceof OwnKeysRefused) return { kind: 'alarm', code: error.code }
-    if (error instanceof DeviceMissing) return { kind: 'keys_missing' }
+    if (error instanceof DeviceMissing) return { kind: 'signed_out' }
     // The database was closed under this tab: another one signed out, or the browser cleared its storage.
     if (error instanceof DOMException && error.name === 'InvalidStateError') return { kind: 'keys_missing' }
     if (error instanceof ApiRefused && (error.status === 401 || error.status === 403))
@@ -259,7 +271,11 @@ export class ChatSession {
   }
 
   #connectionMoved(state: ConnectionState): void {
-    if (state.kind === 'signed_out') this.#trouble = { kind: 'signed_out' }
+    if (state.kind === 'signed_out') {
+      this.#trouble = { kind: 'signed_out' }
+      const { api, locks } = this.tools
+      void this.#putKeysAway((database) => putKeysAwayIfSignedOut({ api, locks, database }))
+    }
     if (state.kind !== 'open') for (const one of this.#conversations.values()) one.onConnectionLost()
     this.#changed()
   }

@@ -46,7 +46,14 @@ dialog.addEventListener('close', () => {
   form.clearProblem()
 })
 everywhere.addEventListener('click', () => {
-  ask('others', 'Sign out everywhere else?', 'All your browsers but this one.', 'Sign them all out')
+  ask({
+    what: 'others',
+    heading: 'Sign out everywhere else?',
+    which: 'All your browsers but this one.',
+    effect:
+      'They are signed out within seconds, and your keys are renewed. Each of them needs your password to come back.',
+    button: 'Sign them all out',
+  })
 })
 void show()
 
@@ -59,7 +66,14 @@ async function show(): Promise<void> {
     showBrowsers(place, browsers, {
       canRevoke: account !== undefined,
       revoke: (browser, label) => {
-        ask(browser, 'Sign this browser out?', label, 'Sign it out')
+        ask({
+          what: browser,
+          heading: 'Sign this browser out?',
+          which: label,
+          effect:
+            'It is signed out within seconds, and your keys are renewed. Your other browsers will ask for your password once.',
+          button: 'Sign it out',
+        })
       },
       end: (session, label) => void end(session, label),
     })
@@ -74,11 +88,20 @@ async function show(): Promise<void> {
   }
 }
 
-function ask(what: KnownBrowser | 'others', heading: string, which: string, button: string): void {
-  asked = what
-  title.textContent = heading
-  byId(document, 'revoke-which', HTMLElement).textContent = which
-  submitButton.textContent = button
+interface Question {
+  readonly what: KnownBrowser | 'others'
+  readonly heading: string
+  readonly which: string
+  readonly effect: string
+  readonly button: string
+}
+
+function ask(question: Question): void {
+  asked = question.what
+  title.textContent = question.heading
+  byId(document, 'revoke-which', HTMLElement).textContent = question.which
+  byId(document, 'revoke-effect', HTMLElement).textContent = question.effect
+  submitButton.textContent = question.button
   for (const line of [problem, result]) line.hidden = true
   dialog.showModal()
   byId(document, 'revoke-password', HTMLInputElement).focus()

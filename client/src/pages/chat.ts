@@ -3,7 +3,7 @@ import { ChatSession } from '../chat/session'
 import { createApi, csrfTokenOf } from '../net/api'
 import { systemClock } from '../net/clock'
 import { browserSocket } from '../net/socket'
-import { loadAccount } from '../store/account_store'
+import { isLocked, loadAccount } from '../store/account_store'
 import { type Database, openDatabase, StorageRefused } from '../store/database'
 import { enterSends, preferenceStorage } from '../store/preferences'
 import { announceConnected } from '../ui/build_notice'
@@ -12,7 +12,7 @@ import type { ChatApp } from '../ui/chat_app'
 import { type ChatPage, chatPage, type WhyLogIn } from '../ui/chat_page'
 import { showMissingKeys, showNoStorage } from '../ui/missing_keys'
 import { showRequests } from '../ui/nav_badges'
-import { personOf, watchKeys } from '../ui/signed_in_page'
+import { goToLogIn, personOf, watchKeys } from '../ui/signed_in_page'
 import { systemRandom } from '../wire/bytes'
 
 const API_TIMEOUT_MS = 20_000
@@ -31,7 +31,9 @@ async function start(): Promise<void> {
   }
   const account = await loadAccount(database)
   if (account === undefined) {
-    showMissingKeys(document, page)
+    const person = personOf(document)
+    if (person !== null && (await isLocked(database))) goToLogIn(person, 'locked')
+    else showMissingKeys(document, page)
     return
   }
   const session = new ChatSession({

@@ -1,4 +1,6 @@
 /** Every page of a signed-in person but the chat: the numbers in the bar, and who is online, as they change. */
+import { putKeysAwayIfSignedOut } from '../chat/signed_out'
+import { createApi, csrfTokenOf } from '../net/api'
 import { systemClock } from '../net/clock'
 import { browserSocket, Connection, type Push } from '../net/socket'
 import { openDatabase } from '../store/database'
@@ -7,10 +9,11 @@ import { loadPositions } from '../store/positions'
 import { announceConnected } from '../ui/build_notice'
 import { showRequests, showUnread, showVerified } from '../ui/nav_badges'
 import { presenceState, presenceWord } from '../ui/person'
-import { personOf, watchKeys } from '../ui/signed_in_page'
+import { goToLogIn, personOf, watchKeys } from '../ui/signed_in_page'
 import type { Side } from '../wire/frames'
 
 const SOCKET_PATH = '/ws/'
+const API_TIMEOUT_MS = 20_000
 
 /** One's own side in each conversation, and which have something new. */
 const sides = new Map<string, Side>()
@@ -21,7 +24,9 @@ const connection = new Connection({
   clock: systemClock,
   random: Math.random,
   isOnline: () => navigator.onLine,
-  onState: () => undefined,
+  onState: ({ kind }) => {
+    if (kind === 'signed_out') signedOut().catch(reportError)
+  },
   onPush: push,
 })
 
@@ -72,6 +77,26 @@ function showPresence(conversation: string, online: boolean | null): void {
   if (place === null || place === undefined) return
   place.dataset['state'] = presenceState(online)
   place.textContent = presenceWord(online)
+}
+
+/** A page of a former session, as after a new password, goes on with the present one. */
+async function signedOut(): Promise<void> {
+  const person = personOf(document)
+  if (person === null) return
+  const api = createApi({
+    fetch: fetch.bind(globalThis),
+    csrfToken: csrfTokenOf(document),
+    timeoutMs: API_TIMEOUT_MS,
+  })
+  const database = await openDatabase(person.name)
+  const gone = await putKeysAwayIfSignedOut({ api, locks: navigator.locks, database }).finally(() => {
+    database.close()
+  })
+  if (gone) goToLogIn(person, 'signed_out')
+  else {
+    connection.stop()
+    connection.start()
+  }
 }
 
 window.addEventListener('online', () => {

@@ -14,9 +14,9 @@ import {
   accountTools,
   assureGiven,
   assureOrigin,
-  keepStorage,
   problemOf,
   ProblemsFound,
+  settleIn,
   stepText,
 } from '../ui/account_page'
 import { type AccountForm, byId, takeOver } from '../ui/forms'
@@ -34,16 +34,16 @@ const steps = [formStep, identityStep, lostStep, freshStep]
 const nameInput = byId(document, 'username', HTMLInputElement)
 const recoverLink = byId(document, 'recover-link', HTMLAnchorElement)
 const tools = accountTools(document, data, (step) => {
-  for (const shown of [form, freshForm]) shown.busy(stepText(step))
+  working?.busy(stepText(step))
 })
+/** The form that is being worked on; one at a time. */
+let working: AccountForm | null = null
 /** Set once the person was told what it means. */
 let forget = false
 const form = takeOver(byId(document, 'account-form', HTMLFormElement), submit, (error) =>
   problemOf(error, { nameField: 'username' }),
 )
-const freshForm = takeOver(byId(document, 'fresh-form', HTMLFormElement), submitFresh, (error) =>
-  problemOf(error),
-)
+takeOver(byId(document, 'fresh-form', HTMLFormElement), submitFresh, (error) => problemOf(error))
 if (nameInput.value === '') nameInput.value = data.username ?? ''
 byId(document, data.username === null ? 'username' : 'password', HTMLInputElement).focus()
 recoverLink.addEventListener('click', () => {
@@ -78,6 +78,7 @@ function recoverHref(): string {
 }
 
 async function submit(submitted: AccountForm): Promise<'stay' | 'leave'> {
+  working = submitted
   assureOrigin(data.origin, location)
   const who: Credentials = {
     username: submitted.value('username').trim(),
@@ -100,17 +101,19 @@ async function submit(submitted: AccountForm): Promise<'stay' | 'leave'> {
 }
 
 async function submitFresh(submitted: AccountForm): Promise<'stay'> {
+  working = submitted
   const username = nameInput.value.trim()
   if (foldedName(submitted.value('fresh-name').trim()) !== foldedName(username))
     throw new ProblemsFound([{ field: 'fresh-name', message: `Type ${username} to start fresh.` }])
   const fresh = await startFresh({ username, password: form.value('password') }, tools)
   submitted.element.reset()
+  settleIn()
   finish({ ...fresh, nextAllowed: false }, fresh.recoveryCode)
   return 'stay'
 }
 
 function goOn(signedIn: SignedIn): 'stay' | 'leave' {
-  keepStorage()
+  settleIn()
   if (signedIn.recoveryCode === null) {
     form.busy('Opening your chats…')
     tellTabs(foldedName(signedIn.username), 'new_keys')

@@ -7,11 +7,11 @@ import {
   assureGiven,
   assureOrigin,
   bindRules,
-  keepStorage,
   problemOf,
   ProblemsFound,
   readRecoveryCode,
   ruleProblems,
+  settleIn,
   stepText,
 } from '../ui/account_page'
 import { type AccountForm, byId, takeOver } from '../ui/forms'
@@ -47,7 +47,7 @@ async function submit(submitted: AccountForm): Promise<'stay'> {
 
   const recovered = await recover({ username, password, code }, tools)
   submitted.element.reset()
-  keepStorage()
+  settleIn()
   runRecoveryCodeStep({
     page: document,
     username: recovered.username,

@@ -85,8 +85,9 @@ async function submitPassword(form: AccountForm): Promise<'stay'> {
   const isKnown = byId(document, 'password-known', HTMLInputElement).checked
   if (isKnown) {
     await renew({ username, password, newPassword, revoke: 'others' }, tools)
-    tellTabs(foldedName(username), 'new_keys')
   } else await changePassword({ username, password, newPassword }, tools)
+  // Other tabs begin again, with the new keys and the new session.
+  tellTabs(foldedName(username), 'new_keys')
   form.element.reset()
   byId(document, 'password', HTMLInputElement).dispatchEvent(new Event('input'))
   form.showSuccess(

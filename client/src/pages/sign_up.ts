@@ -8,10 +8,10 @@ import {
   assureGiven,
   assureOrigin,
   bindRules,
-  keepStorage,
   problemOf,
   ProblemsFound,
   ruleProblems,
+  settleIn,
   stepText,
 } from '../ui/account_page'
 import { type AccountForm, byId, takeOver } from '../ui/forms'
@@ -63,7 +63,7 @@ async function submit(submitted: AccountForm): Promise<'stay'> {
   submitted.element.reset()
   if (data.next !== '/')
     byId(document, 'recovery-done-link', HTMLAnchorElement).href = data.next + location.hash
-  keepStorage()
+  settleIn()
   showCode(prepared)
   return 'stay'
 }

@@ -2,11 +2,13 @@
 import type { AccountTools, Step } from '../chat/account_session'
 import { OtherIdentity, RecoveryUncertain } from '../chat/account_session'
 import { brokenRules, decodeRules, type Rule } from '../chat/password_rules'
+import { SESSION_LOCK } from '../chat/signed_out'
 import { CryptoRefusal, DoorClosed, RecoveryCodeMalformed, StretchFailed } from '../crypto/errors'
 import { parseRecoveryCode } from '../crypto/recovery_code'
 import { stretch } from '../crypto/stretch'
 import { ApiRefused, ApiUnreachable, createApi, csrfTokenOf } from '../net/api'
 import { StorageRefused } from '../store/database'
+import { keepLastSeen, preferenceStorage } from '../store/preferences'
 import { type Bytes, MalformedData, systemRandom } from '../wire/bytes'
 import { type Decoder, looseObject, orNull, text } from '../wire/json'
 import { type AccountForm, bindChecklist, byId, type FieldProblem, type FormProblem } from './forms'
@@ -60,6 +62,10 @@ export function assureOrigin(origin: string, location: Location): void {
   if (location.origin !== origin) throw new OtherOrigin(origin)
 }
 
+/** Tabs whose socket belonged to the former session wait for the answer before they take themselves for signed out. */
+const changingSession: typeof fetch = (input, init) =>
+  navigator.locks.request(SESSION_LOCK, { mode: 'shared' }, () => fetch(input, init))
+
 export function accountTools(
   page: Document,
   data: AccountPageData,
@@ -68,7 +74,7 @@ export function accountTools(
   let worker: Promise<Worker> | null = null
   return {
     api: createApi({
-      fetch: fetch.bind(globalThis),
+      fetch: changingSession,
       csrfToken: csrfTokenOf(page),
       timeoutMs: REQUEST_TIMEOUT_MS,
     }),
@@ -86,8 +92,12 @@ export function accountTools(
   }
 }
 
-/** Asks the browser not to clear the keys by itself. It may say no; the vault brings them back. */
-export function keepStorage(): void {
+/**
+ * Once the browser has the keys: somebody is here, so it does not lock at once, and it is asked not to clear the keys by
+ * itself. It may say no; the vault brings them back.
+ */
+export function settleIn(): void {
+  keepLastSeen(preferenceStorage(), Date.now())
   void navigator.storage.persist().catch(() => false)
 }
 

@@ -27,9 +27,10 @@ export function showBrowsers(place: HTMLElement, browsers: Browsers, actions: Br
 function row(browser: KnownBrowser, actions: BrowserActions): HTMLLIElement {
   const item = document.createElement('li')
   item.className = 'browser'
-  const label = labelOf(browser)
+  const name = nameOf(browser)
+  const label = browser.device === null ? name : `${name}, number ${numberOf(browser.device)}`
   const text = element('div', 'browser-text')
-  const title = element('h2', 'browser-name', label)
+  const title = element('h2', 'browser-name', name)
   if (browser.isThis) title.append(element('span', 'badge', 'This browser'))
   text.append(title, ...factsOf(browser).map((fact) => element('p', 'person-note', fact)))
   item.append(text)
@@ -55,10 +56,10 @@ function buttonFor(browser: KnownBrowser, label: string, actions: BrowserActions
   return button
 }
 
-function labelOf({ device, sessions }: KnownBrowser): string {
+function nameOf({ device, sessions }: KnownBrowser): string {
   const [session] = sessions
   if (session !== undefined && session.name !== '') return session.name
-  return device === null ? 'Unknown browser' : `Browser ${numberOf(device)}`
+  return device === null ? 'Unknown browser' : 'Browser'
 }
 
 /** What the key chain says, then what the server noted. */
@@ -98,7 +99,7 @@ function endedText(device: ChainDevice): string {
   const at = dateAndTime(device.ended.at)
   switch (device.ended.by) {
     case 'retire':
-      return `${number} Logged out by itself on ${at}.`
+      return `${number} Logged out there on ${at}.`
     case 'revoke':
       return `${number} Signed out on ${at} from another browser.`
     case 'reset':

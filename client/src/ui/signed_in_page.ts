@@ -69,7 +69,7 @@ export async function lockNow(page: Pick<SignedInPage, 'name' | 'logIn' | 'keep'
     database.close()
   }
   tellTabs(page.name, 'locked')
-  goTo(page, 'locked')
+  goToLogIn(page, 'locked')
 }
 
 /** Whether messages wait in this browser to be sent. */
@@ -87,16 +87,16 @@ async function goWhereLocked(page: SignedInPage): Promise<boolean> {
   const locked = await isLocked(database).finally(() => {
     database.close()
   })
-  if (locked) goTo(page, 'locked')
+  if (locked) goToLogIn(page, 'locked')
   return locked
 }
 
 async function leave(page: SignedInPage, why: 'locked' | 'signed_out'): Promise<void> {
   await page.keep().catch(() => undefined)
-  goTo(page, why)
+  goToLogIn(page, why)
 }
 
-function goTo(page: Pick<SignedInPage, 'logIn'>, why: 'locked' | 'signed_out'): void {
+export function goToLogIn(page: Pick<SignedInPage, 'logIn'>, why: 'locked' | 'signed_out'): void {
   const next = location.pathname + location.search
   location.replace(`${page.logIn}?${new URLSearchParams({ [why]: '1', next }).toString()}`)
 }
