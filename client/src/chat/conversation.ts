@@ -882,11 +882,13 @@ export class Conversation {
     await this.#fetchEpochs()
     // The record names these places and no later ones: what an ended device said before is then in the log.
     const chains = this.#chains()
+    const previous = this.#newestEpoch()
     await this.#catchUp()
-    if (!this.canSend || !this.#needsEpoch()) return
+    // The log may bring an epoch that names later places: the next round follows that one.
+    if (!this.canSend || !this.#needsEpoch() || this.#newestEpoch() !== previous) return
     const { record, epoch } = await createEpoch({
       conversation: this.#idBytes,
-      previous: this.#newestEpoch(),
+      previous,
       chains,
       log: this.#checked(),
       device: this.tools.keys.device,

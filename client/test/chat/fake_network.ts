@@ -106,6 +106,8 @@ export class FakeServer {
   fault: (when: 'before' | 'after', type: string) => 'pass' | 'break' | 'late' = () => 'pass'
   /** What the server makes of what it sends; for a server that lies. */
   tamper: (frame: ServerFrame, to: string) => ServerFrame = (frame) => frame
+  /** A frame of this person is carried out only after that. */
+  hold: (name: string, type: string) => Promise<void> | null = () => null
   refuse: (type: string) => { code: string; retryAfter: number | null } | null = () => null
   /** The same for requests of `/api/`; a lost answer is none. */
   apiFault: (when: 'before' | 'after', method: Method, path: string) => 'pass' | 'break' = () => 'pass'
@@ -283,8 +285,17 @@ export class FakeServer {
   }
 
   receive(socket: Socket, text: string): void {
+    const frame = JSON.parse(text) as Json
+    const held = this.hold(socket.name, frame['type'] as string)
+    if (held === null) this.#take(socket, frame)
+    else
+      void held.then(() => {
+        this.#take(socket, frame)
+      })
+  }
+
+  #take(socket: Socket, frame: Json): void {
     void this.#inTurn(async () => {
-      const frame = JSON.parse(text) as Json
       const type = frame['type'] as string
       if (!socket.alive) return
       const before = this.fault('before', type)

@@ -15,6 +15,10 @@ const act = fc.oneof(
   { weight: 10, arbitrary: fc.record({ kind: fc.constant('write' as const), who: WHO, place: PLACE }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('read' as const), who: WHO, place: PLACE }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('cut' as const), who: WHO }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({ kind: fc.constant('stall' as const), who: WHO, ms: fc.nat(120) }),
+  },
   { weight: 3, arbitrary: fc.record({ kind: fc.constant('kill' as const), who: WHO, place: PLACE }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('signIn' as const), who: WHO }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('revoke' as const), who: WHO }) },
@@ -158,6 +162,11 @@ class Run {
       case 'cut':
         this.server.cut(person.human.name)
         break
+      case 'stall': {
+        const over = new Promise<void>((resolve) => setTimeout(resolve, one.ms))
+        this.server.hold = (name) => (name === person.human.name ? over : null)
+        break
+      }
       case 'kill':
         await person.open(one.place)
         break
@@ -216,6 +225,7 @@ class Run {
     this.server.fault = () => 'pass'
     this.server.apiFault = () => 'pass'
     this.server.refuse = () => null
+    this.server.hold = () => null
   }
 
   /** Every message that no signed-out browser took along is everywhere, and nothing waits. */
@@ -320,7 +330,7 @@ test(
         for (const { seen } of people) for (const tab of seen) tab.crash()
       }),
       {
-        numRuns: Number(process.env['CHAT_RUNS'] ?? 30),
+        numRuns: Number(process.env['CHAT_RUNS'] ?? 100),
         ...(process.env['CHAT_SEED'] === undefined ? {} : { seed: Number(process.env['CHAT_SEED']) }),
         // Shrinking would take long, as timing is part of it; the seed and the acts are printed.
         endOnFailure: true,
@@ -329,3 +339,39 @@ test(
     )
   },
 )
+
+test('keys that change twice while an epoch is made leave an epoch that everybody accepts', async () => {
+  const { alice, bob, server } = await cast()
+  started.push(alice.human, bob.human)
+  const [a, b] = [await alice.tab(), await bob.tab()]
+  await write(a, 'hello')
+  await eventually(() => textsOf(b).length === 1, 'it arrives')
+  await alice.human.rotate()
+  let release: () => void = () => undefined
+  const released = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  let isHeld = false
+  server.hold = (name, type) => {
+    if (name !== bob.keys.name || type !== 'history.get') return null
+    isHeld = true
+    return released
+  }
+  await write(b, 'while it is made')
+  await eventually(() => isHeld, 'bob is about to make the next epoch')
+
+  await alice.human.rotate()
+  await write(a, 'meanwhile')
+  await eventually(() => a.session.selected?.sender.items.length === 0, 'it is sent')
+  await alice.human.rotate()
+  server.hold = () => null
+  release()
+
+  const all = (): boolean => [a, b].every((tab) => textsOf(tab).length === 3)
+  const alarmed = (): boolean => [a, b].some(({ session }) => session.selected?.alarm !== null)
+  await eventually(() => all() || alarmed(), 'all is everywhere')
+  for (const { session } of [a, b]) {
+    expect(session.trouble).toBeNull()
+    expect(session.selected?.alarm).toBeNull()
+  }
+})
