@@ -1,5 +1,5 @@
 /** JSON requests to the site's own `/api/` addresses. What comes back is `unknown` until `wire/` has checked it. */
-import { decodeRefusal } from '../wire/api'
+import { decodeRefusal } from '../wire/refusal'
 
 /** The server answered, and said no. `message` and `fields` are sentences for the person. */
 export class ApiRefused extends Error {

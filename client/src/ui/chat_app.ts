@@ -11,7 +11,7 @@ import type { ChatLog } from './chat_log'
 import './chat_log'
 import { showUnread } from './nav_badges'
 import type { ConversationDetails } from './conversation_details'
-import { avatar, presenceState, presenceWord, shownName } from './person'
+import { avatarHue, initials, presenceState, presenceWord, shownName } from './person'
 import { lockWords } from './safety_words'
 import { isoTime, listTime } from './times'
 
@@ -626,4 +626,14 @@ declare global {
   interface HTMLElementTagNameMap {
     'chat-app': ChatApp
   }
+}
+
+function avatar(name: string, online?: boolean | null): TemplateResult {
+  const dot =
+    online === undefined
+      ? null
+      : html`<span class="avatar-presence" data-state=${presenceState(online)}></span>`
+  return html`<span class="avatar avatar-hue-${avatarHue(name)}" aria-hidden="true"
+    >${initials(shownName(name))}${dot}</span
+  >`
 }

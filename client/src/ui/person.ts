@@ -1,6 +1,4 @@
-/** What draws a person: the colour and the letters of an avatar, as the templates' filters compute them (templatetags/look.py). */
-import { html, type TemplateResult } from 'lit'
-
+/** How a person is shown: name, presence, the colour and the letters of an avatar, as the templates' filters compute them (templatetags/look.py). */
 const AVATAR_HUES = 12
 
 /** The number of an `avatar-hue-` class. Case does not matter: names are compared without it. */
@@ -38,14 +36,4 @@ export function presenceState(online: boolean | null): PresenceState {
 export function presenceWord(online: boolean | null): string {
   if (online === null) return 'Presence unknown'
   return online ? 'Online' : 'Offline'
-}
-
-export function avatar(name: string, online?: boolean | null): TemplateResult {
-  const dot =
-    online === undefined
-      ? null
-      : html`<span class="avatar-presence" data-state=${presenceState(online)}></span>`
-  return html`<span class="avatar avatar-hue-${avatarHue(name)}" aria-hidden="true"
-    >${initials(shownName(name))}${dot}</span
-  >`
 }

@@ -8,7 +8,6 @@ import {
   type Decoder,
   flag,
   looseObject,
-  object,
   orNull,
   positive,
   text,
@@ -79,14 +78,6 @@ export interface RecoveryBegun {
   readonly chain: readonly Bytes[]
   readonly door: Door
   readonly vault: SealedVault
-}
-
-export interface Refusal {
-  readonly code: string
-  readonly message: string
-  readonly fields: Readonly<Record<string, readonly string[]>>
-  /** Seconds. */
-  readonly retryAfter: number | null
 }
 
 // Bodies
@@ -294,14 +285,4 @@ export const decodeRecoveryBegun: Decoder<RecoveryBegun> = looseObject<RecoveryB
 export const decodeRecoveryFinished = looseObject<{ readonly csrfToken: string; readonly username: string }>({
   csrfToken: text,
   username: text,
-})
-
-const refusalFields: Decoder<Readonly<Record<string, readonly string[]>>> = (value) =>
-  Object.fromEntries(Object.entries(object(value)).map(([name, messages]) => [name, arrayOf(text)(messages)]))
-
-export const decodeRefusal: Decoder<Refusal> = looseObject<Refusal>({
-  code: text,
-  message: text,
-  fields: refusalFields,
-  retryAfter: orNull(count),
 })
