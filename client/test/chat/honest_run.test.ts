@@ -5,6 +5,7 @@ import type { FakeServer } from './fake_network'
 
 const MESSAGES = 10_000
 const ROUND = 250
+const REFUSALS = ['stale_epoch', 'writer_gap', 'too_fast', 'unavailable']
 const PATIENCE_MS = 60_000
 /** Slower than in other tests: a browser confirms once a second of the program, not after each few messages. */
 const HASTE = 20
@@ -49,6 +50,16 @@ function loseAnswer(server: FakeServer, of: string): void {
     if (!armed || when !== 'after' || type !== of) return 'pass'
     armed = false
     return 'break'
+  }
+}
+
+/** The next message is refused, as an honest server may. */
+function refuseOnce(server: FakeServer, code: string): void {
+  let armed = true
+  server.refuse = (type) => {
+    if (!armed || type !== 'envelope.send') return null
+    armed = false
+    return { code, retryAfter: null }
   }
 }
 
@@ -98,6 +109,9 @@ test(
             break
           case 60:
             loseAnswer(server, 'envelope.send')
+            break
+          case 90:
+            refuseOnce(server, REFUSALS[round % REFUSALS.length] ?? 'unavailable')
             break
           case ROUND / 2:
             doomed.crash()
