@@ -9,6 +9,7 @@ import {
   type ChainDevice,
   type ChainPin,
   hasActiveDevice,
+  requirePinned,
   retireEntry,
   type VerifiedChain,
   verifyKeyChain,
@@ -19,6 +20,7 @@ import { type Api, ApiRefused } from '../net/api'
 import { loadAccount, loadDevice, saveAccount } from '../store/account_store'
 import type { AccountRecord, Database, DeviceRecord } from '../store/database'
 import { openDatabase } from '../store/database'
+import { seenBy } from '../store/seen'
 import {
   type BrowserSession,
   decodeBrowsers,
@@ -62,13 +64,17 @@ export async function listBrowsers(who: {
   readonly account: AccountRecord | undefined
 }): Promise<Browsers> {
   const { api, origin, name, account } = who
+  const seen = await seenBy(name)
   const keys = decodeKeys(await api.request('GET', '/api/keys/'))
   const { browsers } = decodeBrowsers(await api.request('GET', '/api/browsers/'))
   const own = account?.browser
   if (own === undefined) return arrange(await verifyKeyChain(keys.chain, { origin, name }), browsers, null)
-  const vault = await openVault({ vaultKey: own.vaultKey, name, vault: keys.vault })
+  const atLeast = seen.vaultVersion
+  const vault = await openVault({ vaultKey: own.vaultKey, name, vault: keys.vault, atLeast })
   const pinned: ChainPin = { identityPublic: own.identityPublic, ...vault.content.chain }
-  return arrange(await verifyOwnKeyChain(keys.chain, { origin, name, pinned }), browsers, own.device.id)
+  const chain = await verifyOwnKeyChain(keys.chain, { origin, name, pinned })
+  if (seen.chain !== null) requirePinned(chain, seen.chain)
+  return arrange(chain, browsers, own.device.id)
 }
 
 function arrange(
