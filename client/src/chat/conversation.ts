@@ -139,7 +139,7 @@ export class Conversation {
     this.#idBytes = uuidToBytes(summary.conversation)
     this.#summary = summary
     const { ask, clock, random, outbox, onChange } = tools
-    this.#friend = new Friend(tools, this.id, summary.peer.toLowerCase())
+    this.#friend = new Friend(tools, this.id, foldedName(summary))
     this.#noteOnline(summary.online)
     this.sender = new Sender({
       conversation: this.id,
@@ -413,6 +413,11 @@ export class Conversation {
 
   onSummary(summary: Summary): void {
     const before = this.#summary
+    // The keys stay those of the first name, so the name on the screen does as well.
+    if (foldedName(summary) !== foldedName(before) || summary.side !== before.side) {
+      this.#raise('renamed')
+      return
+    }
     const reopened = (summary.open && !before.open) || (summary.peerHasKeys && !before.peerHasKeys)
     // Rows that were pushed meanwhile may be newer than the answer.
     const { last, lastN, activeAt } = before.lastN > summary.lastN ? before : summary
@@ -1068,4 +1073,8 @@ export class Conversation {
       activeAt: Math.max(this.#summary.activeAt, row.storedAt),
     }
   }
+}
+
+function foldedName({ peer }: Summary): string {
+  return peer.toLowerCase()
 }

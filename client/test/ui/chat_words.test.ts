@@ -183,6 +183,7 @@ test('every alarm has a title, a sentence and an action', () => {
     'no_account_key',
     'vault_altered',
     'vault_rolled_back',
+    'renamed',
     'history_shortened',
     'history_gap',
     'head_ahead',
