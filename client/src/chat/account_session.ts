@@ -479,7 +479,7 @@ export async function checkRecoveryCode(keys: BrowserKeys, code: Bytes, api: Api
     name,
     vault: decodeVault(await api.request('GET', '/api/vault/')),
   })
-  await fitsAccount(vault.content, code)
+  await fitsAccount(vault.content, code, name)
   await confirmRecoveryCode(api)
 }
 

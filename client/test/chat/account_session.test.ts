@@ -16,9 +16,10 @@ import {
   type Step,
 } from '../../src/chat/account_session'
 import { importAesKey } from '../../src/crypto/box'
-import { sealDoor } from '../../src/crypto/doors'
+import { publicDoors } from '../../src/crypto/account'
+import { type DoorKey, sealDoor } from '../../src/crypto/doors'
 import { ed25519 } from '../../src/crypto/ed25519'
-import { ChainRolledBack, DoorClosed, VaultRolledBack } from '../../src/crypto/errors'
+import { ChainRolledBack, DoorClosed, VaultAltered, VaultRolledBack } from '../../src/crypto/errors'
 import { publicOfSeed } from '../../src/crypto/hpke'
 import {
   extendKeyChain,
@@ -27,7 +28,8 @@ import {
   signChainEntry,
   verifyKeyChain,
 } from '../../src/crypto/key_chain'
-import { authKey, normalisePassword, passwordSalt } from '../../src/crypto/password'
+import { authKey, normalisePassword, passwordDoor, passwordSalt } from '../../src/crypto/password'
+import { recoveryDoor } from '../../src/crypto/recovery_code'
 import { EMPTY_VAULT, sealVault } from '../../src/crypto/vault'
 import { ApiRefused, ApiUnreachable } from '../../src/net/api'
 import { forgetEverything, loadAccount, loadDevice, lockAccount } from '../../src/store/account_store'
@@ -336,20 +338,33 @@ test('confirming tells the server, which then stops reminding', async () => {
 })
 
 describe('a server that seals other keys to the door', () => {
-  test('takes over no browser that has kept the identity, locked or not', async () => {
-    const first = await signUpAlice()
+  test('opens no browser with them, not even one that never knew this person', async () => {
+    const { recoveryCode: code } = await signUpAlice()
     await forgeKeys()
+
+    await expect(logInAlice()).rejects.toThrow(VaultAltered)
+    await removeDatabase('alice1')
+    await expect(logInAlice()).rejects.toThrow(VaultAltered)
+    const recovery = { ...ALICE, password: 'New-8-Harbour', code }
+    await expect(recover(recovery, { forget: false }, tools)).rejects.toThrow(VaultAltered)
+
+    expect(await stored()).toBeUndefined()
+  })
+
+  test('takes over no browser that has kept the identity, even if it knows the password', async () => {
+    const first = await signUpAlice()
+    await forgeKeys(await aliceDoors(first.recoveryCode))
 
     await expect(logInAlice()).rejects.toThrow(OtherIdentity)
     await inDatabase(lockAccount)
     await expect(logInAlice()).rejects.toThrow(OtherIdentity)
 
-    expect(await deviceOfBrowserKept()).toBe(toHex(first.browser.device.id))
+    expect(toHex((await deviceKept()).device.id)).toBe(toHex(first.browser.device.id))
   })
 
   test('gets nothing from a recovery, a new password or a new code either', async () => {
     const { recoveryCode: code } = await signUpAlice()
-    await forgeKeys()
+    await forgeKeys(await aliceDoors(code))
 
     const newPassword = 'New-8-Harbour'
     await expect(
@@ -376,7 +391,7 @@ test('a log-in takes no older vault than this browser has seen, and no shorter c
   expect(old?.version).toBe(1)
 
   await logInAlice({ forget: true })
-  const chain = { identityPublic: await identityKept(), seq: 9, head: new Uint8Array(32) }
+  const chain = { identityPublic: (await deviceKept()).identityPublic, seq: 9, head: new Uint8Array(32) }
   await inDatabase((database) => noteSeen(database, { chain }))
 
   await expect(logInAlice()).rejects.toThrow(ChainRolledBack)
@@ -392,8 +407,8 @@ test('a new account under the name of an old one leaves nothing of the old one h
   await logInAlice()
 })
 
-/** Another identity behind the person's own doors, with a `reset` on their own chain: all that a server needs for it. */
-async function forgeKeys(): Promise<void> {
+/** Another identity behind the person's own doors, with a `reset` on their own chain. Without `made`, all that a server can do. */
+async function forgeKeys(made: readonly DoorKey[] = []): Promise<void> {
   const account = server.accounts.get('alice1')
   if (!account?.keys) throw new Error('no keys')
   const { keys } = account
@@ -407,12 +422,10 @@ async function forgeKeys(): Promise<void> {
   const key = { kind: 'seed', seed: identitySeed } as const
   const entry = await signChainEntry({ previous: positionOfChain(real), payload, key, at: 1 })
   const chain = positionOfChain(await extendKeyChain(real, [entry]))
-  const doors = (keys.doors as unknown as { kind: 'password' | 'recovery'; public: string }[]).map(
-    (door) => ({
-      kind: door.kind,
-      publicKey: fromBase64url(door.public),
-    }),
+  const guessed = (keys.doors as unknown as { kind: 'password' | 'recovery'; public: string }[]).map(
+    (door) => ({ kind: door.kind, publicKey: fromBase64url(door.public), tag: systemRandom(32) }),
   )
+  const doors = made.length > 0 ? await publicDoors(made, { name, identityPublic }) : guessed
   const content = {
     ...EMPTY_VAULT,
     identityPublic,
@@ -439,21 +452,21 @@ async function deviceKept(): Promise<DeviceRecord> {
   return kept
 }
 
-async function deviceOfBrowserKept(): Promise<string> {
-  return toHex((await deviceKept()).device.id)
-}
-
-async function identityKept(): Promise<Bytes> {
-  return (await deviceKept()).identityPublic
-}
-
 function keysOnTheWire(prepared: PreparedSignUp): Keys {
   return encodeKeys(prepared.keys) as Keys
 }
 
-async function createWithoutKeys(): Promise<void> {
+async function aliceDoors(recoveryCode: Bytes): Promise<DoorKey[]> {
+  return [await passwordDoor(await aliceStretched()), await recoveryDoor(recoveryCode)]
+}
+
+async function aliceStretched(): Promise<Bytes> {
   const clientSalt = fromBase64url('A'.repeat(43))
   const salt = await passwordSalt({ origin: ORIGIN, name: 'alice1', clientSalt })
-  const stretched = await unsafeCheapStretchForTests({ password: normalisePassword(ALICE.password), salt })
+  return unsafeCheapStretchForTests({ password: normalisePassword(ALICE.password), salt })
+}
+
+async function createWithoutKeys(): Promise<void> {
+  const stretched = await aliceStretched()
   server.create('Alice1', await authKey(stretched), 'A'.repeat(43))
 }
