@@ -151,7 +151,7 @@ export class Conversation {
       seal: (item, writer) => this.#inOrder(() => this.#seal(item, writer)),
       onStored: (stored) => this.#attempt(() => this.#takeStored({ ...stored, side: this.side })),
       fetchEpochs: () => this.#inOrder(() => this.#fetchEpochs()),
-      catchUp: () => this.#attempt(() => this.#sync()),
+      requireInLog: (clientId, n) => this.#inOrder(() => this.#requireInLog(clientId, n)),
       onHalt: (reason) => {
         this.#halt(reason)
       },
@@ -282,6 +282,8 @@ export class Conversation {
     void this.#attempt(async () => {
       this.#forget()
       await this.#sync()
+    }).then(() => {
+      this.sender.wake()
     })
   }
 
@@ -308,7 +310,7 @@ export class Conversation {
     const { n } = endOf(this.#timeline)
     if (n <= this.#readN) return
     this.#readN = n
-    this.#keepPosition()
+    void this.#keepPosition()
     if (this.#sharesRead) this.#scheduleHead()
     this.tools.onChange()
   }
@@ -511,6 +513,7 @@ export class Conversation {
 
   #raise(code: AlarmCode): void {
     this.#alarm ??= code
+    this.sender.doubt()
     this.tools.onChange()
   }
 
@@ -543,7 +546,7 @@ export class Conversation {
       if (this.#summary.epoch > this.#epochs.size) await this.#fetchEpochs()
       await this.#catchUp()
     } else await this.#openAll()
-    this.sender.reached(endOf(this.#loaded()).n)
+    await this.#requireStored()
     await this.#acceptHeads()
     this.#scheduleHead()
   }
@@ -659,6 +662,7 @@ export class Conversation {
 
   async #prependPage(): Promise<void> {
     const timeline = this.#loaded()
+    if (timeline.start.n === 0) return
     const page = await this.#history('before', timeline.start.n + 1)
     const older = await this.#checkedPage(page, timeline.start)
     this.#timeline = joinTimelines(older, this.#loaded())
@@ -702,7 +706,27 @@ export class Conversation {
   /** The answer to what this tab sent; its row may have been pushed before. */
   async #takeStored(row: Row): Promise<void> {
     await this.#take(row)
-    if (this.#phase === 'ready') this.sender.reached(endOf(this.#loaded()).n)
+    await this.#requireInLog(row.clientId, row.n)
+  }
+
+  /** What the server said it had stored, before a connection was lost. */
+  async #requireStored(): Promise<void> {
+    for (const { clientId, storedN } of this.sender.items)
+      if (storedN !== null) await this.#requireInLog(clientId, storedN)
+  }
+
+  /** A message of this tab is sent when it is in the log, whatever the server says. */
+  async #requireInLog(clientId: string, n: number): Promise<void> {
+    if (this.#phase !== 'ready' || this.#alarm !== null) return
+    if (n > endOf(this.#loaded()).n) await this.#catchUp()
+    while (n <= this.#loaded().start.n) await this.#prependPage()
+    const entry = entryAt(this.#loaded(), n)
+    if (entry?.clientId !== clientId || !this.#isOwn(entry)) throw new CheckFailed('history_gap')
+    await this.sender.confirmed(new Set([clientId]))
+  }
+
+  #isOwn({ side, epoch }: Entry): boolean {
+    return side === this.side && epoch !== null
   }
 
   #followersOf(n: number): Row[] {
@@ -730,9 +754,10 @@ export class Conversation {
   }
 
   async #settle(arrived: readonly Entry[], pushed: boolean): Promise<void> {
-    const own = arrived.filter((entry) => entry.side === this.side).map(({ clientId }) => clientId)
+    // First what proves that they were here, should the server deny it; then they leave the outbox.
+    await this.#keepPosition()
+    const own = arrived.filter((entry) => this.#isOwn(entry)).map(({ clientId }) => clientId)
     await this.sender.confirmed(new Set(own))
-    this.#keepPosition()
     this.#scheduleHead()
     const newestOwn = arrived.findLast((entry) => entry.side === this.side)
     if (newestOwn !== undefined) {
@@ -1003,7 +1028,7 @@ export class Conversation {
     this.#signedReadN = readN
     if (readN > this.#readN) {
       this.#readN = Math.min(readN, endOf(this.#loaded()).n)
-      this.#keepPosition()
+      void this.#keepPosition()
     } else if (readN < this.#readN) this.#scheduleHead()
   }
 
@@ -1056,12 +1081,14 @@ export class Conversation {
     return hash === undefined ? timeline.start : { n: this.#suspectFrom - 1, hash }
   }
 
-  #keepPosition(): void {
+  async #keepPosition(): Promise<void> {
     if (this.#alarm !== null) return
     const { n, hash } = this.#checked()
     const position = { checkedN: n, logHash: hash, readN: this.#readN }
     this.tools.vault.notePosition({ conversation: this.#idBytes, ...position })
-    advancePosition(this.tools.database, { conversation: this.id, ...position }).catch(this.tools.onProblem)
+    await advancePosition(this.tools.database, { conversation: this.id, ...position }).catch(
+      this.tools.onProblem,
+    )
   }
 
   #noteActivity(row: Row): void {
