@@ -5,9 +5,11 @@
  * log-in: a name, an address, times.
  */
 import { renewAccount } from '../crypto/key_renewal'
+import { IdentityChanged } from '../crypto/errors'
 import {
   type ChainDevice,
   type ChainPin,
+  deviceOf,
   hasActiveDevice,
   requirePinned,
   retireEntry,
@@ -169,9 +171,10 @@ async function renewWith(
 }
 
 /**
- * Ends this browser's own device on the key chain, signed by that device. Nothing happens where there is none that stands.
+ * Ends this browser's own device on the key chain, signed by that device. Nothing happens where it has none, or it ended.
  *
- * Throws what the API and the checks of the chain throw: the person decides then whether to go without.
+ * Throws what the API and the checks of the chain throw, also for a chain without this device or of another identity:
+ * the person decides then whether to go without.
  */
 export async function retireThisBrowser(who: {
   readonly api: Api
@@ -181,10 +184,13 @@ export async function retireThisBrowser(who: {
 }): Promise<void> {
   const kept = await keptDevice(who.name)
   if (kept === undefined) return
+  const seen = await seenBy(who.name)
   for (let attempt = 1; ; attempt++) {
     const keys = decodeKeys(await who.api.request('GET', '/api/keys/'))
     const chain = await verifyKeyChain(keys.chain, who)
-    if (!hasActiveDevice(chain, kept.device.id)) return
+    if (!equal(chain.identityPublic, kept.identityPublic)) throw new IdentityChanged()
+    if (seen.chain !== null) requirePinned(chain, seen.chain)
+    if (deviceOf(chain, kept.device.id).ended !== null) return
     const entry = await retireEntry(chain, kept.device, who.now())
     try {
       const body = encodeChainEntries({ entries: [entry], vault: null })
