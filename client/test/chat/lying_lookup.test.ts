@@ -160,7 +160,9 @@ test('a message said to be stored and dropped is missed when the friend writes',
 
   await write(a, 'anything new?')
 
-  await eventually(() => roomOf(b).alarm === 'log_mismatch', 'an alarm')
+  await eventually(() => roomOf(b).alarm !== null, 'an alarm')
+  // Whichever comes first: the friend's message in its place, or a log that ends before it.
+  expect(['log_mismatch', 'history_shortened']).toContain(roomOf(b).alarm)
 })
 
 test('a row that only bears the name of a message is not that message', async () => {
