@@ -506,6 +506,8 @@ export class Conversation {
   #failed(error: unknown): void {
     const code = alarmCodeOf(error)
     if (code !== null) this.#raise(code)
+    else if (error instanceof Refused && error.code === 'peer_has_no_keys')
+      this.onSummary({ ...this.#summary, peerHasKeys: false })
     else if (error instanceof Refused || error instanceof ApiUnreachable)
       this.tools.clock.after(TRY_AGAIN_MS, () => void this.sync())
     else if (!(error instanceof ConnectionLost)) this.tools.onProblem(error)
@@ -538,7 +540,8 @@ export class Conversation {
   async #sync(): Promise<void> {
     if (!this.tools.isConnected() || this.#alarm !== null) return
     if (!this.#summary.peerHasKeys) {
-      this.#phase = 'no_peer_keys'
+      // What was checked before the account went stays to be read.
+      if (this.#phase !== 'ready') this.#phase = 'no_peer_keys'
       return
     }
     if (this.#phase === 'ready') {
