@@ -76,7 +76,10 @@ export interface ConversationTools {
   readonly onProblem: (error: unknown) => void
 }
 
-/** How sure it is that the friend is who the person thinks: `changed` after a comparison that no longer holds. */
+/**
+ * How sure it is that the friend is who the person thinks: `changed` after a comparison that no longer holds, or when
+ * the name was somebody else's.
+ */
 export type Trust = 'unknown' | 'unverified' | 'verified' | 'changed' | 'mismatch'
 
 /** Somebody began anew with another identity; `afterN` is the last message before that. */
@@ -214,6 +217,7 @@ export class Conversation {
 
   get trust(): Trust {
     if (this.#friend.isMismatch) return 'mismatch'
+    if (this.#friend.isSomebodyElse) return 'changed'
     if (this.#friend.hasChanged && this.verifiedAt > 0) return 'changed'
     if (this.verifiedAt > 0) return 'verified'
     return this.#friend.isKnown ? 'unverified' : 'unknown'
@@ -591,7 +595,7 @@ export class Conversation {
       this.#held = 0
       return
     }
-    if (this.trust === 'changed' && !this.#friend.isAcceptedElsewhere) return
+    if (this.trust === 'changed' && !this.#friend.isComparedElsewhere) return
     this.#held = await this.tools.outbox.countWaiting(this.id)
     if (this.#held === 0) await this.#friend.accept()
   }

@@ -1,5 +1,6 @@
 /** The two people of a conversation: their key chains, fetched, checked and pinned. */
 import { CryptoRefusal, IdentityChanged, KeysRenewed } from '../crypto/errors'
+import { identityFingerprint } from '../crypto/fingerprint'
 import {
   activeDevices,
   type ChainDevice,
@@ -17,9 +18,9 @@ import { expectedOf, type Pin, pinOf, withChainPosition, withPin } from '../cryp
 import type { Clock } from '../net/clock'
 import type { Ask } from '../net/socket'
 import type { Database, PinRecord, StoredKeys } from '../store/database'
-import { changePin, loadPin } from '../store/pins'
+import { changePin, loadPin, loadPins } from '../store/pins'
 import { loadSeen, noteSeen } from '../store/seen'
-import { type Bytes, equal, uuidToBytes } from '../wire/bytes'
+import { type Bytes, equal, uuidFromBytes, uuidToBytes } from '../wire/bytes'
 import { CheckFailed, OwnKeysRefused } from './alarms'
 import type { VaultKeeper } from './vault_keeper'
 
@@ -167,11 +168,7 @@ export class Friend {
   /** When safety numbers were compared, 0 for never; also before the chain was fetched. */
   get verifiedAt(): number {
     const [pin, stored] = [this.#pin, this.#inVault()]
-    if (pin === null) return stored?.verifiedAt ?? 0
-    // Another browser of this person may have compared, or taken it back, since.
-    if (stored === undefined || !isSame(pin, stored)) return pin.verifiedAt
-    const isOlder = pin.savedIn === null || this.tools.vault.version < pin.savedIn
-    return isOlder ? pin.verifiedAt : stored.verifiedAt
+    return pin === null ? (stored?.verifiedAt ?? 0) : this.#comparedAt(pin, stored)
   }
 
   /** The person said that the safety numbers differ. */
@@ -184,10 +181,26 @@ export class Friend {
     return this.#chain !== null && this.#pin !== null && identityChangedSince(this.#chain, this.#pin)
   }
 
-  /** Whether another browser of this person has pinned the present identity. */
-  get isAcceptedElsewhere(): boolean {
+  /**
+   * Whether the name was pinned to an identity that this chain never had. A server that keeps its word shows that once
+   * an account was deleted and its name taken again; it makes another conversation then.
+   */
+  get isSomebodyElse(): boolean {
+    return this.#chain !== null && this.#pin !== null && !stoodOn(this.#chain, this.#pin)
+  }
+
+  /**
+   * Whether the numbers of the present identity were compared in another browser of this person. That one merely took
+   * it is no reason: it may have been shown a vault from before the comparison.
+   */
+  get isComparedElsewhere(): boolean {
     const stored = this.#inVault()
-    return this.#chain !== null && stored !== undefined && !identityChangedSince(this.#chain, stored)
+    return (
+      this.#chain !== null &&
+      stored !== undefined &&
+      stored.verifiedAt > 0 &&
+      !identityChangedSince(this.#chain, stored)
+    )
   }
 
   /** What was fetched is forgotten; what was pinned is not. */
@@ -203,7 +216,9 @@ export class Friend {
       // Before the chain is asked for: another tab may move the pin on meanwhile.
       const local = await loadPin(this.tools.database, this.conversation)
       const stored = this.#inVault()
-      this.#chain = await this.#verify(await fetchEntries(this.tools.ask, request, 0), local, stored)
+      const ofName = local === undefined && stored === undefined ? await this.#pinsOfName() : []
+      const entries = await fetchEntries(this.tools.ask, request, 0)
+      this.#chain = await this.#verify(entries, { local, stored, ofName })
     } else {
       this.#chain = await extendKeyChain(known, await fetchEntries(this.tools.ask, request, known.seq))
       await this.look()
@@ -223,9 +238,9 @@ export class Friend {
     await this.#decide({ ...this.#present(), verifiedAt, mismatch: false })
   }
 
-  /** Pins the present identity without a comparison, or as another browser of this person has pinned it. */
+  /** Pins the present identity without a comparison, or with that of another browser of this person. */
   async accept(): Promise<void> {
-    const verifiedAt = this.isAcceptedElsewhere ? (this.#inVault()?.verifiedAt ?? 0) : 0
+    const verifiedAt = this.isComparedElsewhere ? (this.#inVault()?.verifiedAt ?? 0) : 0
     await this.#place(() => ({
       ...this.#present(),
       verifiedAt,
@@ -235,22 +250,28 @@ export class Friend {
   }
 
   async unverify(): Promise<void> {
-    if (this.#pin !== null) await this.#decide({ ...this.#pin, verifiedAt: 0 })
+    const pin = this.#pinOnChain
+    if (pin !== null) await this.#decide({ ...pin, verifiedAt: 0 })
   }
 
   async setMismatch(mismatch: boolean): Promise<void> {
-    if (this.#pin !== null) await this.#decide({ ...this.#pin, verifiedAt: 0, mismatch })
+    const pin = this.#pinOnChain
+    if (pin !== null) await this.#decide({ ...pin, verifiedAt: 0, mismatch })
   }
 
   async #verify(
     entries: readonly Bytes[],
-    local: PinRecord | undefined,
-    stored: Pin | undefined,
+    known: {
+      readonly local: PinRecord | undefined
+      readonly stored: Pin | undefined
+      readonly ofName: readonly PinRecord[]
+    },
   ): Promise<VerifiedChain> {
+    const { local, stored, ofName } = known
     const expected = { origin: this.tools.keys.origin, name: this.name }
     const pins = [local, stored].filter((pin) => pin !== undefined)
     const [pinned] = pins.toSorted((one, other) => other.seq - one.seq)
-    if (pinned === undefined) return this.#first(await verifyKeyChain(entries, expected))
+    if (pinned === undefined) return this.#first(await verifyKeyChain(entries, expected), ofName)
     const chain = await verifyKeyChain(entries, { ...expected, pinned })
     for (const pin of pins) requirePinned(chain, pin)
     const { conversation } = this
@@ -267,15 +288,53 @@ export class Friend {
     return chain
   }
 
-  /** Whoever a link named has to have that identity, and counts as compared. */
-  async #first(chain: VerifiedChain): Promise<VerifiedChain> {
+  /**
+   * Whoever a link named has to have that identity, and counts as compared. What is known of the name from another
+   * conversation counts here, too; who is somebody else is not pinned before the person says so.
+   */
+  async #first(chain: VerifiedChain, ofName: readonly PinRecord[]): Promise<VerifiedChain> {
     const expected = expectedOf(this.tools.vault.content, this.name)
     if (expected !== undefined && !equal(expected.fingerprint, chain.fingerprint))
       throw new CheckFailed('link_mismatch')
-    const pin = { ...pinnedOf(chain, this.conversation), mismatch: false }
-    if (expected !== undefined) await this.#decide({ ...pin, verifiedAt: this.tools.clock.now() })
+    const onChain = ofName.filter((pin) => stoodOn(chain, pin))
+    for (const pin of onChain) requirePinned(chain, pin)
+    const { conversation } = this
+    const [newest] = onChain.toSorted((one, other) => other.seq - one.seq)
+    const [other] = ofName
+    const pin = { ...pinnedOf(chain, conversation), mismatch: false }
+    if (newest !== undefined && (expected === undefined || isSame(newest, chain)))
+      await this.#decide({ ...newest, conversation })
+    else if (expected !== undefined) await this.#decide({ ...pin, verifiedAt: this.tools.clock.now() })
+    else if (other !== undefined) this.#pin = { ...other, conversation }
     else await this.#place(() => ({ ...pin, verifiedAt: 0, savedIn: this.tools.vault.version }))
     return chain
+  }
+
+  /** What this browser, and where it knows nothing the vault, has pinned for the name in other conversations. */
+  async #pinsOfName(): Promise<PinRecord[]> {
+    const { database, vault, keys } = this.tools
+    const local = await loadPins(database)
+    const stored = vault.content.pins.map((pin) => ({
+      ...pin,
+      conversation: uuidFromBytes(pin.conversation),
+    }))
+    const pins = [
+      ...local.map((pin) => {
+        const { conversation } = pin
+        const verifiedAt = this.#comparedAt(pin, pinOf(vault.content, uuidToBytes(conversation)))
+        return { ...pin, verifiedAt }
+      }),
+      ...stored
+        .filter(({ conversation }) => local.every((pin) => pin.conversation !== conversation))
+        .map((pin) => ({ ...pin, mismatch: false, savedIn: vault.version })),
+    ]
+    const ofName = await Promise.all(
+      pins.map(async (pin) => {
+        const fingerprint = await identityFingerprint(keys.origin, this.name, pin.identityPublic)
+        return equal(pin.fingerprint, fingerprint) ? [pin] : []
+      }),
+    )
+    return ofName.flat()
   }
 
   /** The pin moves along the chain of the same identity. */
@@ -336,6 +395,18 @@ export class Friend {
     )
   }
 
+  /** Another browser of this person may have compared, or taken it back, since. */
+  #comparedAt(pin: PinRecord, stored: Pin | undefined): number {
+    if (stored === undefined || !isSame(pin, stored)) return pin.verifiedAt
+    const isOlder = pin.savedIn === null || this.tools.vault.version < pin.savedIn
+    return isOlder ? pin.verifiedAt : stored.verifiedAt
+  }
+
+  /** What a decision is about; somebody else is decided on as they are now. */
+  get #pinOnChain(): PinRecord | null {
+    return this.#pin !== null && this.isSomebodyElse ? { ...this.#pin, ...this.#present() } : this.#pin
+  }
+
   #present(): Place {
     return pinnedOf(this.chain, this.conversation)
   }
@@ -353,6 +424,11 @@ export class Friend {
 function pinnedOf(chain: VerifiedChain, conversation: string): Place {
   const { identityPublic, fingerprint, seq, head } = chain
   return { conversation, identityPublic, fingerprint, seq, head }
+}
+
+/** Whether the chain was signed by that identity at some time. */
+function stoodOn(chain: VerifiedChain, pin: { readonly identityPublic: Bytes }): boolean {
+  return chain.identities.some((identity) => isSame(identity, pin))
 }
 
 function isSame(one: { readonly identityPublic: Bytes }, other: { readonly identityPublic: Bytes }): boolean {

@@ -1,7 +1,8 @@
 import { afterEach, describe, expect, test } from 'vitest'
+import type { Trust } from '../../src/chat/conversation'
 import { expectFriend } from '../../src/chat/expected_friends'
 import { logNext, logStart } from '../../src/crypto/log'
-import { type Bytes, fromBase64url, systemRandom, toHex, uuidToBytes } from '../../src/wire/bytes'
+import { type Bytes, fromBase64url, newUuid, systemRandom, toHex, uuidToBytes } from '../../src/wire/bytes'
 import type { Summary } from '../../src/wire/frames'
 import { decodeHead } from '../../src/wire/objects'
 import { type Browser, type Cast, cast, eventually, Human, type Tab, textsOf, write } from './cast'
@@ -65,6 +66,11 @@ function room(tab: Tab): NonNullable<Tab['session']['selected']> {
   const { selected } = tab.session
   if (selected === null) throw new Error('Nothing is open.')
   return selected
+}
+
+function trustOf(tab: Tab): { trust: Trust; canSend: boolean } {
+  const { trust, canSend } = room(tab)
+  return { trust, canSend }
 }
 
 const nextSecond = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 30))
@@ -268,6 +274,53 @@ describe('a friend who starts over', () => {
     expect(room(await reload(bob)).trust).toBe('unverified')
   })
 
+  test('and was compared in one browser is not taken there because another browser took it', async () => {
+    const { b, alice, bob, server } = await acquainted()
+    const other = await bob.human.signIn()
+    await reload(other)
+    const me = server.people.get(bob.keys.name)
+    if (me === undefined) throw new Error('There is no bob.')
+    await b.session.keep()
+    const before = me.vault
+    await room(b).theyMatch()
+    await b.session.keep()
+    b.crash()
+
+    // The server shows the other browser a vault without the comparison, and takes what that makes of it.
+    me.vault = before
+    await alice.human.startFresh()
+    expect(room(await reload(other)).trust).toBe('unverified')
+    await eventually(() => me.vault.version > before.version, 'it is written')
+    for (let version = me.vault.version; version <= before.version + 1; version = me.vault.version) {
+      other.tabs[0]?.session.setSharesRead(version % 2 === 0)
+      await other.tabs[0]?.session.keep()
+    }
+
+    const again = await reload(bob)
+    expect(trustOf(again)).toEqual({ trust: 'changed', canSend: false })
+    await room(again).sendAnywayOnce()
+    expect(room(again).trust).toBe('unverified')
+    calm(again)
+  })
+
+  test('is followed where another browser has compared the new numbers', async () => {
+    const { b, alice, bob } = await acquainted()
+    const other = await bob.human.signIn()
+    await room(b).theyMatch()
+    await b.session.keep()
+    b.crash()
+    await alice.human.startFresh()
+    const o = await reload(other)
+    expect(room(o).trust).toBe('changed')
+
+    await room(o).theyMatch()
+    await o.session.keep()
+
+    const again = await reload(bob)
+    expect(room(again).trust).toBe('verified')
+    calm(again)
+  })
+
   test('is refused where the chain does not contain what was pinned', async () => {
     const { b, alice, bob, server } = await acquainted()
     b.crash()
@@ -331,6 +384,132 @@ describe('a conversation that the server gives to somebody else', () => {
     await write(b, 'still you')
     await arrived(3, a, b)
     calm(a, b)
+  })
+})
+
+describe('another conversation under the name of a friend', () => {
+  /** In place of the one that is known. */
+  async function replaced({ server, stored }: Cast): Promise<string> {
+    const { id } = await server.befriend(newUuid(systemRandom), ...stored.members)
+    server.conversations.delete(stored.id)
+    return id
+  }
+
+  async function opened(browser: Browser, id: string): Promise<Tab> {
+    for (const tab of [...browser.tabs]) tab.crash()
+    const tab = await browser.tab()
+    await eventually(() => tab.session.conversations.some((one) => one.id === id), 'it is listed')
+    tab.session.select(id)
+    await eventually(() => ready(tab) || room(tab).alarm !== null, 'it is checked')
+    return tab
+  }
+
+  async function stranger({ alice, server }: Cast, id: string): Promise<Browser> {
+    const human = new Human(alice.keys.name, server, id)
+    started.push(human)
+    await human.signUp()
+    // The first browser of that name has kept what the friend's was shown.
+    return human.signIn()
+  }
+
+  test.each([true, false])(
+    'of a stranger gets nothing until the person decides (compared before: %s)',
+    async (isCompared) => {
+      const all = await acquainted()
+      const { a, b, bob } = all
+      if (isCompared) await room(b).theyMatch()
+      a.crash()
+      const id = await replaced(all)
+      const other = await (await stranger(all, id)).tab()
+      await eventually(() => ready(other), 'the stranger is ready')
+
+      expect(trustOf(await opened(bob, id))).toEqual({ trust: 'changed', canSend: false })
+      const again = await opened(bob, id)
+      expect(trustOf(again)).toEqual({ trust: 'changed', canSend: false })
+
+      await room(again).sendAnywayOnce()
+      await write(again, 'whoever you are')
+      await eventually(() => textsOf(other).includes('whoever you are'), 'it arrives')
+      const last = await opened(bob, id)
+      expect(room(last).trust).toBe('unverified')
+      calm(last, other)
+    },
+  )
+
+  test('of a stranger can be told apart by their numbers', async () => {
+    const all = await acquainted()
+    const { bob } = all
+    const id = await replaced(all)
+    const other = await (await stranger(all, id)).tab()
+    const b = await opened(bob, id)
+
+    await room(b).theyDoNotMatch()
+
+    const again = await opened(bob, id)
+    expect(trustOf(again)).toEqual({ trust: 'mismatch', canSend: false })
+    await eventually(() => ready(other), 'the stranger is ready')
+    expect(room(again).compareCode(room(other).safetyCode ?? '')).toBe('fits')
+    await room(again).theyMatch()
+    expect(room(again).trust).toBe('verified')
+  })
+
+  test('of a stranger is noticed in a browser that knows the friend from the vault alone', async () => {
+    const all = await acquainted()
+    await room(all.b).theyMatch()
+    await all.b.session.keep()
+    const second = await all.bob.human.signIn()
+    const id = await replaced(all)
+    await stranger(all, id)
+
+    expect(trustOf(await opened(second, id))).toEqual({ trust: 'changed', canSend: false })
+  })
+
+  test('with the same identity is as compared as the first, and goes on without a word', async () => {
+    const all = await acquainted()
+    await room(all.b).theyMatch()
+    const id = await replaced(all)
+
+    const b = await opened(all.bob, id)
+
+    expect(room(b).trust).toBe('verified')
+    expect(room(await opened(all.bob, id)).trust).toBe('verified')
+    calm(b)
+  })
+
+  test('shows that the friend has started over since', async () => {
+    const all = await acquainted()
+    await room(all.b).theyMatch()
+    all.b.crash()
+    await all.alice.human.startFresh()
+    const id = await replaced(all)
+
+    expect(trustOf(await opened(all.bob, id))).toEqual({ trust: 'changed', canSend: false })
+  })
+
+  test('is refused with an older chain than was seen', async () => {
+    const all = await acquainted()
+    const alice = all.server.people.get(all.alice.keys.name)
+    if (alice === undefined) throw new Error('There is no alice.')
+    const older = alice.chain
+    await all.alice.human.signIn()
+    await opened(all.bob, all.stored.id)
+    alice.chain = older
+    const id = await replaced(all)
+
+    expect(room(await opened(all.bob, id)).alarm).toBe('chain_rolled_back')
+  })
+
+  test('of another friend has nothing to do with it', async () => {
+    const all = await acquainted()
+    await room(all.b).theyMatch()
+    const { id } = await all.server.befriend(newUuid(systemRandom), 'carol', all.bob.keys.name)
+    const carol = await new Human('carol', all.server, id).signUp()
+    started.push(carol.human)
+
+    const b = await opened(all.bob, id)
+
+    expect(trustOf(b)).toEqual({ trust: 'unverified', canSend: true })
+    calm(b)
   })
 })
 
