@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import pytest
 from playwright.sync_api import Browser
 
-from tests.attacks.hostile_server import HostileServer, Lies
+from tests.attacks.hostile_server import HostileServer
 from tests.e2e.conftest import (  # The same Chromium, for pytest-playwright.
     browser_type_launch_args as browser_type_launch_args,
 )
@@ -166,10 +166,9 @@ def shared_scene(new_scene: Callable[[], Scene]) -> Scene:
 @pytest.fixture
 def scene(shared_scene: Scene) -> Iterator[Scene]:
     """Alice, with an honest server at the start and at the end of each test."""
-    shared_scene.hostile.lies = Lies()
-    shared_scene.hostile.victim = shared_scene.alice.name
+    shared_scene.hostile.be_honest()
     shared_scene.hostile.problems.clear()
     yield shared_scene
-    shared_scene.hostile.lies = Lies()
+    shared_scene.hostile.be_honest()
     shared_scene.send_friends_home()
     assert shared_scene.hostile.problems == []

@@ -37,11 +37,11 @@ class Lies:
 
 
 class HostileServer:
-    """Listens on ``port`` in a thread of its own. ``lies`` are for the sockets of ``victim``, and may change any time."""
+    """Listens on ``port`` in a thread of its own. ``lies`` are told to whom they name, and may change any time."""
 
     def __init__(self, *, port: int, server_port: int, certificate: Path, key: Path) -> None:
-        self.lies = Lies()
-        self.victim = ""
+        self.lies: dict[str, Lies] = {}
+        self.answers = Lies()
         self.problems: list[str] = []
         self._port, self._server_port = port, server_port
         self._certificate, self._key = certificate, key
@@ -57,6 +57,9 @@ class HostileServer:
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
+
+    def be_honest(self) -> None:
+        self.lies, self.answers = {}, Lies()
 
     def push(self, name: str, frame: Frame) -> None:
         """A frame that the real server never sent, to every tab of ``name``."""
@@ -126,7 +129,7 @@ class HostileServer:
 
     def _answered(self, path: str, honest: Any) -> Any:
         try:
-            return self.lies.answer(path, honest)
+            return self.answers.answer(path, honest)
         except Exception as error:
             self.problems.append(repr(error))
             return honest
@@ -190,7 +193,7 @@ class _Tunnel:
                 self._downstream.write(_encode(_TEXT, json.dumps(one).encode(), masked=True))
 
     def _lies(self) -> Lies:
-        return self._server.lies if self._name == self._server.victim else Lies()
+        return self._server.lies.get(self._name, Lies())
 
     def _safely(self, lie: Callable[[], list[Frame]], honest: Frame) -> list[Frame]:
         """A lie with a mistake in it must fail its test, not look like a quiet network."""

@@ -6,6 +6,7 @@ var/screenshots/attacks.
 
 from __future__ import annotations
 
+import json
 import re
 import secrets
 from collections.abc import Callable
@@ -20,8 +21,9 @@ from tests.attacks.conftest import PASSWORD, Friend, Scene
 from tests.attacks.hostile_server import Frame, Lies
 from tests.e2e.conftest import RESULTS
 from tests.peer import crypto, wire
-from tests.peer.client import Peer, fold, now_ms
-from tests.peer.crypto import Device
+from tests.peer.account import reset_account
+from tests.peer.client import Peer, door_json, fold, now_ms, vault_json
+from tests.peer.crypto import Device, DoorPublic
 from tests.peer.wire import from_base64url, to_base64url
 
 pytestmark = pytest.mark.e2e
@@ -67,8 +69,11 @@ class Stage:
     def meet(self, friend: Friend) -> None:
         self._friend = friend
 
-    def lie(self, lies: Lies) -> None:
-        self.scene.hostile.lies = lies
+    def lie(self, lies: Lies, *, to: str = "") -> None:
+        """To Alice, unless it is to somebody else."""
+        self.scene.hostile.lies[to or self.scene.alice.name] = lies
+        if not to:
+            self.scene.hostile.answers = lies
 
     def push(self, **frame: Any) -> None:
         self.scene.hostile.push(self.scene.alice.name, {"conversation": self.friend.conversation, **frame})
@@ -225,7 +230,10 @@ def hides_the_newest(stage: Stage) -> None:
     when="after 30 seconds in which the friend is online",
 )
 def withholds_from_the_friend(stage: Stage) -> None:
+    withheld = Rows(stage.friend.conversation, lambda row: row if row["n"] < 3 else None)
+    stage.lie(withheld, to=stage.friend.name)
     stage.alice_sends("Are you there?")
+    assert stage.friend.read() == ["Good morning", "Good morning to you"]
 
 
 @attack(does="puts a message into another conversation", seen="Misplaced message", when=AT_ONCE)
@@ -296,6 +304,38 @@ def rolls_the_log_back(stage: Stage) -> None:
     expect(stage.message("This was here")).to_be_visible()
     stage.lie(Rows(stage.friend.conversation, lambda row: row if row["n"] < 2 else None))
     stage.page.reload()
+
+
+@attack(
+    does="says that Alice's message had been stored before, and drops it",
+    seen="Messages are missing",
+    when=AT_ONCE,
+)
+def drops_what_it_claims_to_have(stage: Stage) -> None:
+    class Claims(Lies):
+        def to_server(self, name: str, frame: Frame, tell: Callable[[Frame], None]) -> list[Frame]:
+            if frame["type"] == "envelope.send":
+                refused = {"type": "refused", "code": "client_id_reused", "message": "", "retry_after": None}
+                tell({**refused, "ref": frame["ref"]})
+                return []
+            if frame["type"] == "envelopes.lookup":
+                items = [{"client_id": one, "n": 1, "stored_at": now_ms()} for one in frame["client_ids"]]
+                found = {"type": "envelopes.found", "ref": frame["ref"], "items": items}
+                tell({**found, "conversation": frame["conversation"]})
+                return []
+            return [frame]
+
+    stage.lie(Claims())
+    stage.scene.alice.send(stage.scene.person(stage.friend.name), "Did this arrive?")
+
+
+@attack(does="calls a conversation by another friend's name", seen="Another name", when=AT_ONCE)
+def renames_a_conversation(stage: Stage) -> None:
+    other = stage.scene.new_friend()
+    summary = dict(stage.scene.run(stage.friend.peer.summary(stage.scene.alice.name)))
+    summary |= {"peer": other.name, "side": 1 - summary["side"]}
+    stage.scene.hostile.push(stage.scene.alice.name, {"type": "conversation.changed", "summary": summary})
+    expect(stage.page.get_by_role("heading", name=stage.friend.name, exact=True)).to_be_visible()
 
 
 # Lies about keys
@@ -439,6 +479,88 @@ def swaps_the_key_of_a_linked_friend(stage: Stage) -> None:
     expect(stage.scene.alice.composer(stage.scene.person(stranger.name))).to_have_count(0)
 
 
+@attack(
+    does="shows a friend who was compared in a new conversation, with another key",
+    seen="Compare before you send.",
+    when=ON_OPENING,
+)
+def moves_a_friend_to_a_new_conversation(stage: Stage) -> None:
+    _compare(stage)
+    real, other = stage.friend.conversation, str(uuid4())
+    chain = _mallorys_chain(stage)
+
+    class Moved(Chains):
+        def to_server(self, name: str, frame: Frame, tell: Callable[[Frame], None]) -> list[Frame]:
+            return super().to_server(name, _with_text(frame, other, real), tell)
+
+        def to_browser(self, name: str, frame: Frame) -> list[Frame]:
+            return [_with_text(one, real, other) for one in super().to_browser(name, _emptied(frame, real))]
+
+    stage.lie(Moved(real, lambda _: chain))
+    stage.page.goto(f"/chat/{real}/")
+    stage.page.get_by_role("link", name=stage.friend.name).click()
+    expect(stage.scene.alice.composer(stage.scene.person(stage.friend.name))).to_have_count(0)
+
+
+def _with_text(frame: Frame, old: str, new: str) -> Frame:
+    changed: Frame = json.loads(json.dumps(frame).replace(old, new))
+    return changed
+
+
+def _emptied(frame: Frame, conversation: str) -> Frame:
+    """As if nothing had been said yet."""
+    match frame["type"]:
+        case "conversations":
+            empty = {"last": None, "last_n": 0, "epoch": 0, "heads": [None, None]}
+            items = [one | empty if one["conversation"] == conversation else one for one in frame["items"]]
+            return {**frame, "items": items}
+        case "epochs" if frame["conversation"] == conversation:
+            return {**frame, "records": []}
+        case "history" if frame["conversation"] == conversation:
+            return {**frame, "rows": [], "last_n": 0}
+        case _:
+            return frame
+
+
+@attack(
+    does="puts other keys behind Alice's password",
+    seen="The keys that the server sent do not fit together",
+    when="at her next log-in",
+)
+def forges_the_keys_behind_the_password(stage: Stage) -> None:
+    class Forged(Lies):
+        def answer(self, path: str, body: Any) -> Any:
+            return {**body, "keys": _forged_keys(stage, body["keys"])} if path == "/api/log-in/" else body
+
+    stage.page.goto("/settings/")
+    stage.page.get_by_role("button", name="Lock now").click()
+    expect(stage.page).to_have_url(re.compile("/log-in/"))
+    stage.lie(Forged())
+    stage.scene.alice.fill_log_in()
+
+
+def _forged_keys(stage: Stage, keys: Any) -> Any:
+    """What anybody can make who knows the public halves of the doors."""
+    doors = [
+        DoorPublic(door["kind"], from_base64url(door["public"]), secrets.token_bytes(32))
+        for door in keys["doors"]
+    ]
+    forged = reset_account(
+        origin=stage.scene.server.origin,
+        name=fold(stage.scene.alice.name),
+        entries=tuple(from_base64url(entry) for entry in keys["chain"]),
+        version=keys["vault"]["version"],
+        door_keys=doors,
+        now=now_ms(),
+    )
+    return {
+        **keys,
+        "chain": [to_base64url(entry) for entry in forged.entries],
+        "doors": [door_json(forged.door(door)) for door in doors],
+        "vault": vault_json(forged),
+    }
+
+
 @attack(does="adds a ghost browser to Alice's own keys", seen="Your keys are not genuine", when=AT_ONCE)
 def adds_a_ghost_to_ones_own_keys(stage: Stage) -> None:
     ghost = Device(secrets.token_bytes(32))
@@ -467,9 +589,7 @@ def rolls_the_vault_back(stage: Stage) -> None:
     stage.lie(OldVault())
     stage.page.reload()
     expect(stage.message("Good morning to you")).to_be_visible()
-    drawer = _open_drawer(stage)
-    drawer.get_by_role("button", name="They match", exact=True).click()
-    expect(drawer.get_by_text("Verified", exact=True)).to_be_visible()
+    _compare(stage)
     stage.page.reload()
 
 
@@ -479,9 +599,7 @@ def rolls_the_vault_back(stage: Stage) -> None:
     when=AT_ONCE,
 )
 def forges_a_reset_of_a_verified_friend(stage: Stage) -> None:
-    drawer = _open_drawer(stage)
-    drawer.get_by_role("button", name="They match", exact=True).click()
-    expect(drawer.get_by_text("Verified", exact=True)).to_be_visible()
+    _compare(stage)
     stage.lie(Chains(stage.friend.conversation, _mallorys_reset(stage)))
     stage.push(type="keys.changed")
     expect(stage.scene.alice.composer(stage.scene.person(stage.friend.name))).to_have_count(0)
@@ -671,6 +789,12 @@ def _open_drawer(stage: Stage) -> Any:
     return drawer
 
 
+def _compare(stage: Stage) -> None:
+    drawer = _open_drawer(stage)
+    drawer.get_by_role("button", name="They match", exact=True).click()
+    expect(drawer.get_by_text("Verified", exact=True)).to_be_visible()
+
+
 @pytest.fixture
 def begin(scene: Scene) -> Callable[..., Stage]:
     def set_the_stage(begins: str, seen: str = "") -> Stage:
@@ -712,7 +836,10 @@ def test_the_attack_is_seen(name: str, begin: Callable[..., Stage]) -> None:
 
 def _expect_others_undisturbed(stage: Stage) -> None:
     """An honest conversation goes on in the same browser, once the server is honest about it."""
-    stage.lie(Lies())
+    stage.scene.hostile.be_honest()
+    if "/log-in/" in stage.page.url:
+        stage.page.goto("/log-in/")
+        stage.scene.alice.log_in()
     other = stage.scene.new_friend()
     other.send("Is all well with you?")
     stage.scene.open_chat(other)

@@ -59,9 +59,9 @@ class Account:
 
 
 def _doors(
-    keys: Sequence[DoorKey], name: str, identity_public: bytes
+    keys: Sequence[DoorKey | DoorPublic], name: str, identity_public: bytes
 ) -> tuple[tuple[DoorKind, bytes, bytes], ...]:
-    doors = [key.of(name, identity_public) for key in keys]
+    doors = [key.of(name, identity_public) if isinstance(key, DoorKey) else key for key in keys]
     return tuple((door.kind, door.public, door.tag) for door in doors)
 
 
@@ -195,7 +195,7 @@ def reset_account(
     name: str,
     entries: tuple[bytes, ...],
     version: int,
-    door_keys: tuple[DoorKey, DoorKey],
+    door_keys: Sequence[DoorKey | DoorPublic],
     now: int,
     random: Random = secrets.token_bytes,
 ) -> Account:

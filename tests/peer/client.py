@@ -130,9 +130,9 @@ class Peer:
         body = {
             **proof,
             "new_auth_key": crypto.auth_key(stretched),
-            "doors": [_door_json(account.door(key)) for key in keys],
+            "doors": [door_json(account.door(key)) for key in keys],
             "recovery_hash": to_base64url(crypto.recovery_hash(new_code)),
-            "vault": _vault_json(account),
+            "vault": vault_json(account),
             "entry": to_base64url(entry),
         }
         await self._json("POST", "/api/recovery/finish/", body)
@@ -149,8 +149,8 @@ class Peer:
         body = {
             "auth_key": crypto.auth_key(stretched),
             "new_auth_key": crypto.auth_key(new_stretched),
-            "door": _door_json(changed.door(key)),
-            "vault": _vault_json(changed),
+            "door": door_json(changed.door(key)),
+            "vault": vault_json(changed),
         }
         await self._json("POST", "/api/password/", body)
         self._take(changed)
@@ -180,8 +180,8 @@ class Peer:
                 "auth_key": crypto.auth_key(stretched),
                 "new_auth_key": None if new_stretched is None else crypto.auth_key(new_stretched),
                 "entries": [to_base64url(entry) for entry in renewed.entries[len(before.entries) :]],
-                "doors": [_door_json(door) for door in doors],
-                "vault": _vault_json(renewed),
+                "doors": [door_json(door) for door in doors],
+                "vault": vault_json(renewed),
             }
             await self._json("POST", "/api/keys/renew/", body)
             return renewed
@@ -198,7 +198,7 @@ class Peer:
             stored = await self._with_stored_vault(self.account)
             rotated = with_next_account_key(stored, vault_generation=stored.vault_generation, now=now_ms())
             renewed = rotated.with_vault(replace(rotated.vault, chain=rotated.chain.position))
-            body = {"entries": [to_base64url(renewed.entries[-1])], "vault": _vault_json(renewed)}
+            body = {"entries": [to_base64url(renewed.entries[-1])], "vault": vault_json(renewed)}
             await self._json("POST", "/api/key-chain/", body)
             return renewed
 
@@ -225,9 +225,9 @@ class Peer:
             body = {
                 "auth_key": auth_key,
                 "entries": [to_base64url(entry) for entry in account.entries[-2:]],
-                "doors": [_door_json(account.door(key)) for key in keys],
+                "doors": [door_json(account.door(key)) for key in keys],
                 "recovery_hash": to_base64url(crypto.recovery_hash(code)),
-                "vault": _vault_json(account),
+                "vault": vault_json(account),
             }
             await self._json("POST", "/api/keys/reset/", body)
             return account
@@ -680,7 +680,7 @@ class Peer:
             chain = max(content.chain, account.chain.position, key=lambda position: position.seq)
             changed = account.with_vault(replace(content, chain=chain))
             try:
-                await self._json("PUT", "/api/vault/", _vault_json(changed))
+                await self._json("PUT", "/api/vault/", vault_json(changed))
             except HttpRefused as refusal:
                 if refusal.code == "vault_conflict":
                     self._take(await self._with_stored_vault(account))
@@ -867,7 +867,7 @@ def _door(stored: Any) -> Door:
     )
 
 
-def _door_json(door: Door) -> dict[str, str]:
+def door_json(door: Door) -> dict[str, str]:
     return {
         "kind": door.kind,
         "public": to_base64url(door.public),
@@ -876,7 +876,7 @@ def _door_json(door: Door) -> dict[str, str]:
     }
 
 
-def _vault_json(account: Account) -> dict[str, Any]:
+def vault_json(account: Account) -> dict[str, Any]:
     return {"version": account.version, "box": to_base64url(account.vault_box())}
 
 
@@ -884,9 +884,9 @@ def _keys_json(account: Account, stretched: bytes, code: bytes) -> dict[str, Any
     keys = (crypto.password_door(stretched), crypto.recovery_door(code))
     return {
         "chain": [to_base64url(entry) for entry in account.entries],
-        "doors": [_door_json(account.door(key)) for key in keys],
+        "doors": [door_json(account.door(key)) for key in keys],
         "recovery_hash": to_base64url(crypto.recovery_hash(code)),
-        "vault": _vault_json(account),
+        "vault": vault_json(account),
     }
 
 
