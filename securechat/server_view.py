@@ -35,6 +35,11 @@ class Table:
     columns: Mapping[str, tuple[Shown, str]]
 
 
+def _attacks(*names: str) -> tuple[str, ...]:
+    """A hostile server does it to a real browser."""
+    return tuple(f"tests/attacks/test_attacks.py::test_the_attack_is_seen[chromium-{name}]" for name in names)
+
+
 _HERE = "tests/securechat/test_server_view.py"
 _CANARY = (
     "tests/e2e/test_canary.py::test_no_password_message_code_or_private_key_reaches_the_server",
@@ -164,10 +169,8 @@ NOTICED = (
         "Your browser shows an alarm. Only the newest messages can be held back quietly, until the next one comes: "
         "that looks like a slow network.",
         (
-            "tests/test_peer.py::test_a_dropped_message_is_noticed_even_when_the_rest_is_renumbered",
-            "tests/test_peer.py::test_swapped_messages_are_noticed",
-            "tests/test_peer.py::test_a_repeated_message_is_noticed",
-            "tests/test_peer.py::test_a_message_put_into_the_other_mouth_is_noticed",
+            *_attacks("flips_a_bit", "replays", "reorders", "redirects", "drops_in_the_middle"),
+            *_attacks("answers_with_holes", "rolls_the_log_back", "hides_the_newest"),
         ),
     ),
     Fact(
@@ -176,7 +179,7 @@ NOTICED = (
         "that differ stop sending, and keys that change later are pointed out.",
         (
             "tests/e2e/test_safety_numbers.py::test_numbers_that_differ_stop_sending_until_that_is_cleared",
-            "tests/test_peer.py::test_a_changed_identity_is_noticed_in_another_client_too",
+            *_attacks("swaps_a_key_at_first_contact", "swaps_a_key_later", "forges_a_reset"),
         ),
     ),
 )

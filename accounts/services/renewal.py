@@ -64,7 +64,7 @@ def renew_keys(
 ) -> Growth:
     """Browsers end with their sessions; a new account key and a new vault key hold, and a new password if there is one.
 
-    With a new password every session ends, and the caller signs its own in again, before the commit. Raises ``WrongPassword``, ``KeysMissing``, ``ChainConflict``, ``ChainRefused``, ``VaultConflict``, ``KeysInvalid``.
+    Other sessions that say they are this browser end too, and all others where no other browser stands. With a new password every session ends, and the caller signs its own in again, before the commit. Raises ``WrongPassword``, ``KeysMissing``, ``ChainConflict``, ``ChainRefused``, ``VaultConflict``, ``KeysInvalid``.
     """
     locked = User.objects.select_for_update().get(pk=user.pk)
     passwords.prove_again(user=locked, auth_key=auth_key)
@@ -78,7 +78,7 @@ def renew_keys(
     vaults.replace_vault(user=locked, vault=vault)
     vaults.replace_both_doors(user=locked, doors=doors)
     if new_auth_key is None:
-        sessions.end_of_devices(locked, growth.ended, but=session_key)
+        sessions.end_at_renewal(locked, growth.ended, but=session_key)
     else:
         passwords.set_auth_key(user=locked, auth_key=new_auth_key)
     user.refresh_from_db()

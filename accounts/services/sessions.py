@@ -122,6 +122,22 @@ def end_of_devices(user: User, devices: Collection[bytes], *, but: str) -> None:
     _end(user, [row for row in rows if row.details.device in devices])
 
 
+def end_at_renewal(user: User, ended: Collection[bytes], *, but: str) -> None:
+    """The sessions of browsers that ended, and all others that say they are this one: saying so proves no key.
+
+    Where no other browser stands, no other session does. The caller's transaction has locked the person.
+    """
+    rows = list(_rows_of(user))
+    own = next((row.details.device for row in rows if row.session_id == but), None)
+    others = [row for row in rows if row.session_id != but]
+    standing = key_chain.device_ids(user)
+    if standing <= {own} or (own is None and len(standing) == 1):
+        _end(user, others)
+    else:
+        gone = set(ended) if own is None else {*ended, own}
+        _end(user, [row for row in others if row.details.device in gone])
+
+
 def tell_changed(user: User) -> None:
     transaction.on_commit(partial(events.publish, events.SessionsChanged(user.pk)))
 

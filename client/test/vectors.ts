@@ -29,6 +29,7 @@ export interface PersonVector {
     readonly public: string
     readonly sealed_vault_key: string
     readonly sealed_identity: string
+    readonly tag: string
   }[]
 }
 

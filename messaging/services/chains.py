@@ -9,6 +9,7 @@ from django.conf import settings
 from accounts.models import User
 from accounts.services import key_chain
 from friends.models import Friendship
+from messaging.errors import PeerHasNoKeys
 from messaging.protocol import Whose, base64url_length
 from messaging.services.conversations import Membership, peer_in
 
@@ -20,13 +21,14 @@ _CLOCK_TOLERANCE = timedelta(minutes=1)
 def entries_after(reader: User, membership: Membership, whose: Whose, seq: int) -> tuple[list[bytes], bool]:
     """Entries with a larger ``seq``, as many as a frame holds, and whether there are more.
 
-    The peer's only up to the end of the friendship; of an account that is gone there are none.
+    The peer's only up to the end of the friendship. Raises ``PeerHasNoKeys`` when that account is gone: an empty chain
+    would look like one that was cut off.
     """
     if whose == "own":
         return _fitting(key_chain.entries_of(reader, after=seq))
     peer = peer_in(membership)
     if peer is None:
-        return [], False
+        raise PeerHasNoKeys
     return _fitting(key_chain.entries_of(peer, after=seq, until=_end_of(membership)))
 
 

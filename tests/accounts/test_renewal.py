@@ -132,7 +132,9 @@ def test_a_vault_that_lost_a_race_takes_its_account_key_back(alice: User, identi
 def test_a_revoked_browser_is_out_and_the_others_stay(
     alice: User, identity: Identity, heard: list[events.Event], committing: Committing
 ) -> None:
-    here, lost, unbound = bound(HERE), bound(LOST), signed_in("Alice1")
+    third = Ed25519PrivateKey.generate()
+    key_chain.append_entries(user=alice, entries=Draft.of(alice, identity).add(third).new)
+    here, lost, other = bound(HERE), bound(LOST), bound(third)
     chain = Draft.of(alice, identity).revoke(device_id_of(LOST)).renew()
     body = renewal_body(alice, chain)
 
@@ -140,7 +142,7 @@ def test_a_revoked_browser_is_out_and_the_others_stay(
         response = here.post("/api/keys/renew/", body)
 
     assert (response.status_code, list(response.json())) == (200, ["csrf_token"])
-    assert (here.is_signed_in, lost.is_signed_in, unbound.is_signed_in) == (True, False, True)
+    assert (here.is_signed_in, lost.is_signed_in, other.is_signed_in) == (True, False, True)
     assert code(lost.get("/api/keys/")) == (401, "signed_out")
     assert {events.KeysChanged(alice.pk), events.SessionsChanged(alice.pk)} <= set(heard)
     keys = here.get("/api/keys/").json()
@@ -151,6 +153,36 @@ def test_a_revoked_browser_is_out_and_the_others_stay(
     )
     assert here.post("/api/browsers/", {"device": encode_base64url(device_id_of(HERE))}).status_code == 200
     assert Browser().log_in("Alice1").status_code == 200
+
+
+@pytest.mark.parametrize("revoke", [True, False])
+def test_a_session_that_says_it_is_this_browser_ends(alice: User, identity: Identity, revoke: bool) -> None:
+    """Whoever knows the password can say so: a session proves no key."""
+    third = Ed25519PrivateKey.generate()
+    key_chain.append_entries(user=alice, entries=Draft.of(alice, identity).add(third).new)
+    here, twin, other, unbound = bound(HERE), bound(HERE), bound(third), signed_in("Alice1")
+    chain = Draft.of(alice, identity)
+    chain = (chain.revoke(device_id_of(LOST)) if revoke else chain).renew()
+
+    assert here.post("/api/keys/renew/", renewal_body(alice, chain)).status_code == 200
+
+    assert (here.is_signed_in, twin.is_signed_in) == (True, False)
+    assert (other.is_signed_in, unbound.is_signed_in) == (True, True)
+
+
+@pytest.mark.parametrize("says", [True, False])
+def test_where_no_other_browser_stands_no_other_session_does(
+    alice: User, identity: Identity, says: bool
+) -> None:
+    here = bound(HERE) if says else signed_in("Alice1")
+    twin, lost, unbound = bound(HERE), bound(LOST), signed_in("Alice1")
+    chain = Draft.of(alice, identity).revoke(device_id_of(LOST)).renew()
+
+    assert here.post("/api/keys/renew/", renewal_body(alice, chain)).status_code == 200
+
+    others = (twin, lost, unbound)
+    assert (here.is_signed_in, [each.is_signed_in for each in others]) == (True, [False] * 3)
+    assert [each["is_this"] for each in here.get("/api/browsers/").json()["browsers"]] == [True]
 
 
 def test_who_knows_ones_password_is_locked_out(

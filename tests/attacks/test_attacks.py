@@ -470,7 +470,6 @@ def rolls_the_vault_back(stage: Stage) -> None:
     drawer = _open_drawer(stage)
     drawer.get_by_role("button", name="They match", exact=True).click()
     expect(drawer.get_by_text("Verified", exact=True)).to_be_visible()
-    stage.alice_sends("Now I know that it is you")
     stage.page.reload()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
+from tests.e2e.conftest import RESULTS
 from tests.e2e.person import STRETCH_TIMEOUT_MS, Person
 from tests.e2e.recording_proxy import RecordingProxy
 from tests.live_server import LiveServer
@@ -248,6 +249,64 @@ def test_a_log_in_without_keys_is_shown_and_ended(
     expect(half.page.get_by_text("You were signed out on this browser.")).to_be_visible()
     half.page.goto("/friends/")
     expect(half.page).to_have_url(re.compile("/log-in/"))
+
+
+@pytest.fixture
+def impostor(friends: tuple[Person, Person], new_person: NewPerson) -> Person:
+    """Somebody with Alice's password, whose log-in says that it is her browser, without its key."""
+    alice, _ = friends
+    other = new_person(alice.name)
+    other.page.route("**/api/key-chain/", lambda route: route.abort())
+    other.fill_log_in()
+    expect(other.page.locator("#account-form [data-error-summary]")).to_be_visible(timeout=STRETCH_TIMEOUT_MS)
+    other.page.goto("/settings/")
+    status = other.page.evaluate(
+        """async () => {
+          const { browsers } = await (await fetch('/api/browsers/')).json()
+          const device = browsers.find((one) => one.device !== null).device
+          const token = document.querySelector('meta[name=csrf-token]').content
+          const headers = { 'X-CSRFToken': token, 'Content-Type': 'application/json' }
+          return (await fetch('/api/browsers/', { method: 'POST', headers, body: JSON.stringify({ device }) })).status
+        }"""
+    )
+    assert status == 200
+    other.page.goto("/friends/")
+    expect(other.page.get_by_role("heading", name="Friend list")).to_be_visible()
+    return other
+
+
+def test_a_log_in_that_says_it_is_this_browser_is_shown_and_ended(
+    friends: tuple[Person, Person], impostor: Person
+) -> None:
+    alice, _ = friends
+    rows = browsers(alice)
+    expect(rows).to_have_count(1)
+    expect(rows.get_by_role("listitem")).to_have_count(2)
+    expect(rows.get_by_role("listitem").filter(has_text="You, now").get_by_role("button")).to_have_count(0)
+    assert alice.page.evaluate("() => document.documentElement.scrollWidth <= innerWidth")
+    alice.screenshot(RESULTS / "browsers-impostor.png")
+
+    rows.get_by_role("button", name="Sign out").click()
+
+    expect(alice.page.locator("#page-result")).to_contain_text("Signed out:")
+    expect(rows.get_by_role("listitem")).to_have_count(0)
+    expect(impostor.page.get_by_text("You were signed out on this browser.")).to_be_visible()
+
+
+def test_everywhere_else_is_also_who_says_to_be_this_browser(
+    friends: tuple[Person, Person], impostor: Person
+) -> None:
+    alice, bob = friends
+    browsers(alice)
+
+    alice.page.get_by_role("button", name="Sign out everywhere else").click()
+    confirm(alice, "Sign them all out")
+
+    expect(impostor.page.get_by_text("You were signed out on this browser.")).to_be_visible()
+    expect(alice.page.get_by_role("button", name="Sign out everywhere else")).to_be_disabled()
+    alice.open_chat(bob)
+    alice.send(bob, "Alone again")
+    bob.expect_message(alice, "Alone again")
 
 
 def test_who_logs_out_leaves_the_list_and_nothing_behind(

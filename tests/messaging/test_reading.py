@@ -360,6 +360,35 @@ async def test_a_chain_does_not_seem_to_shrink_at_the_end(a: Person, b: Person, 
         assert len((await bob.ask(chain_of("peer", conversation), protocol.Chain)).entries) == 2
 
 
+# An account that is gone
+
+
+async def test_what_was_written_with_a_friend_whose_account_is_gone_stays_closed(
+    a: Person, b: Person, conversation: UUID
+) -> None:
+    async with a.socket() as alice:
+        await fill(alice, a.tab(conversation), 2)
+        await sync_to_async(b.user.delete)()
+
+        listed = await alice.ask(protocol.ListConversations(ref=2, before=None), protocol.Conversations)
+        history = await alice.ask(page(conversation, "before", 0), protocol.History)
+
+        assert await alice.refusal_of(chain_of("peer", conversation)) == "peer_has_no_keys"
+        own = await alice.ask(chain_of("own", conversation), protocol.Chain)
+    (shown,) = listed.items
+    assert (shown.peer, shown.open, shown.peer_has_keys, shown.epoch) == ("Bobby", False, False, 1)
+    assert (len(history.rows), len(own.entries)) == (2, 2)
+
+
+async def test_a_new_account_under_the_name_is_somebody_else(
+    a: Person, b: Person, conversation: UUID
+) -> None:
+    await sync_to_async(b.user.delete)()
+    await sync_to_async(make_person)("Bobby")
+    async with a.socket() as alice:
+        assert await alice.refusal_of(chain_of("peer", conversation)) == "peer_has_no_keys"
+
+
 def chain_of(whose: protocol.Whose, conversation: UUID, after: int = 0) -> protocol.GetChain:
     return protocol.GetChain(ref=1, conversation=conversation, whose=whose, after=after)
 

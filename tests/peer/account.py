@@ -43,7 +43,7 @@ class Account:
         """The next vault, in which these doors stand instead of those of their kind."""
         replaced: set[DoorKind] = {key.kind for key in keys}
         kept = tuple(door for door in self.vault.doors if door[0] not in replaced)
-        doors = (*kept, *((key.kind, key.public) for key in keys))
+        doors = (*kept, *_doors(keys, self.name, self.vault.identity_public))
         return self.with_vault(replace(self.vault, doors=doors, chain=self.chain.position))
 
     def with_vault(self, vault: VaultContent) -> Account:
@@ -56,6 +56,13 @@ class Account:
 
     def with_entries(self, entries: Sequence[bytes]) -> Account:
         return replace(self, entries=(*self.entries, *entries))
+
+
+def _doors(
+    keys: Sequence[DoorKey], name: str, identity_public: bytes
+) -> tuple[tuple[DoorKind, bytes, bytes], ...]:
+    doors = [key.of(name, identity_public) for key in keys]
+    return tuple((door.kind, door.public, door.tag) for door in doors)
 
 
 def create_account(
@@ -77,7 +84,7 @@ def create_account(
     vault = VaultContent(
         identity_public=begun.identity_public,
         account_seeds=(account_seed,),
-        doors=tuple((key.kind, key.public) for key in door_keys),
+        doors=_doors(door_keys, name, begun.identity_public),
         chain=crypto.extend_chain(begun, [entry]).position,
     )
     return Account(origin, name, identity_seed, vault_key, device, (genesis, entry), vault)
@@ -126,7 +133,7 @@ def open_account(
     vault = crypto.open_vault(vault_key, name, version, box)
     if crypto.public_of_seed(identity_seed) != vault.identity_public:
         raise Refused("vault_altered")
-    if (door_key.kind, door_key.public) not in vault.doors:
+    if _doors([door_key], name, vault.identity_public)[0] not in vault.doors:
         raise Refused("vault_altered")
     chain = crypto.verify_own_chain(
         entries, origin=origin, name=name, pinned_identity=vault.identity_public, pinned=vault.chain
@@ -155,11 +162,11 @@ def renew_account(
         account = account.with_entry(wire.DeviceRevoke(device), now=now)
     vault_generation = account.chain.vault_generation + 1
     account = with_next_account_key(account, vault_generation=vault_generation, now=now, random=random)
-    keys = [DoorPublic(kind, public) for kind, public in account.vault.doors]
+    keys = [DoorPublic(*door) for door in account.vault.doors]
     if new_password is not None:
         keys = [key for key in keys if key.kind != "password"]
-        keys.append(DoorPublic("password", new_password.public))
-    doors = tuple((key.kind, key.public) for key in keys)
+        keys.append(new_password.of(account.name, account.vault.identity_public))
+    doors = tuple((key.kind, key.public, key.tag) for key in keys)
     renewed = replace(
         account,
         vault_key=random(32),
@@ -200,7 +207,7 @@ def reset_account(
     vault = VaultContent(
         identity_public=identity_public,
         account_seeds=(account_seed,),
-        doors=tuple((key.kind, key.public) for key in door_keys),
+        doors=_doors(door_keys, name, identity_public),
         chain=lost.position,
         first_generation=generation,
     )

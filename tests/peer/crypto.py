@@ -203,10 +203,16 @@ def recovery_hash(code: bytes) -> bytes:
 class DoorKey:
     kind: DoorKind
     seed: bytes
+    tag_key: bytes
 
     @property
     def public(self) -> bytes:
         return xwing_public(self.seed)
+
+    def of(self, name: str, identity_public: bytes) -> DoorPublic:
+        """As the vault of this identity keeps it."""
+        tag = mac(self.tag_key, "door/tag", wire.encode_cbor([name, self.kind, identity_public]))
+        return DoorPublic(self.kind, self.public, tag)
 
 
 @dataclass(frozen=True)
@@ -215,14 +221,15 @@ class DoorPublic:
 
     kind: DoorKind
     public: bytes
+    tag: bytes
 
 
 def password_door(stretched: bytes) -> DoorKey:
-    return DoorKey("password", kdf(stretched, "door/password"))
+    return DoorKey("password", kdf(stretched, "door/password"), kdf(stretched, "door/tag"))
 
 
 def recovery_door(code: bytes) -> DoorKey:
-    return DoorKey("recovery", kdf(code, "door/recovery"))
+    return DoorKey("recovery", kdf(code, "door/recovery"), kdf(code, "door/tag"))
 
 
 @dataclass(frozen=True)

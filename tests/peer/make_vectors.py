@@ -74,8 +74,15 @@ class Person:
     code: bytes
 
     def doors(self, sealing: crypto.Sealing) -> list[Json]:
+        account = self.account
         keys = (crypto.password_door(self.stretched), crypto.recovery_door(self.code))
-        return [door_json(self.account.door(key, sealing=sealing)) for key in keys]
+        return [
+            {
+                **door_json(account.door(key, sealing=sealing)),
+                "tag": key.of(account.name, account.chain.identity_public).tag.hex(),
+            }
+            for key in keys
+        ]
 
 
 def person(name: str) -> Person:

@@ -512,7 +512,8 @@ class VaultContent:
     identity_public: bytes
     account_seeds: tuple[bytes, ...]
     """By generation, from ``first_generation`` on."""
-    doors: tuple[tuple[DoorKind, bytes], ...]
+    doors: tuple[tuple[DoorKind, bytes, bytes], ...]
+    """Kind, public key, and the tag that ties it to the identity."""
     chain: ChainPosition
     pins: tuple[Pin, ...] = field(default=())
     positions: tuple[ReadPosition, ...] = field(default=())
@@ -604,9 +605,9 @@ def door_kind(value: object) -> DoorKind:
     raise Malformed("kind of a door")
 
 
-def _door(item: object) -> tuple[DoorKind, bytes]:
-    kind, public = _places(item, 2)
-    return door_kind(kind), _bytes(public, ACCOUNT_KEY_BYTES)
+def _door(item: object) -> tuple[DoorKind, bytes, bytes]:
+    kind, public, tag = _places(item, 3)
+    return door_kind(kind), _bytes(public, ACCOUNT_KEY_BYTES), _bytes(tag, HASH_BYTES)
 
 
 def _pin(item: object) -> Pin:

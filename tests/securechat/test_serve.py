@@ -113,12 +113,15 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Keys, a migrated database and a list of static files, to be copied."""
+    """Keys, a migrated database and the static files, to be copied."""
     site = Site(tmp_path_factory.mktemp("prepared"), 8443)
     (site.folder / "var").mkdir()
     (site.folder / "static").mkdir()
-    (site.folder / "static" / "staticfiles.json").write_text('{"paths": {}, "version": "1.1", "hash": ""}')
-    for command in (["init_keys"], ["migrate", "--verbosity", "0"]):
+    for command in (
+        ["init_keys"],
+        ["migrate", "--verbosity", "0"],
+        ["collectstatic", "--no-input", "--verbosity", "0"],
+    ):
         done = site.manage(*command)
         assert done.returncode == 0, done.stderr
     return site.folder
@@ -157,6 +160,8 @@ def test_what_is_missing_is_said_one_after_the_other(site: Site) -> None:
         "init_keys",
     ]
     assert refusals[2].stderr.strip().endswith("Run: make build")
+    (site.folder / "static" / "staticfiles.json").write_text('{"paths": {}, "version": "1.1", "hash": ""}')
+    assert site.manage("serve").stderr.strip().endswith("Build the client: make build")
     assert not site.socket.exists()
 
 

@@ -19,15 +19,16 @@ import {
 } from '../crypto/account'
 import { type DoorKey } from '../crypto/doors'
 import { DoorClosed } from '../crypto/errors'
-import { hasActiveDevice } from '../crypto/key_chain'
+import { hasActiveDevice, requirePinned } from '../crypto/key_chain'
 import { resetAccount } from '../crypto/key_renewal'
 import { createLocalKey } from '../crypto/local_box'
 import { authKey, legacyPassword, normalisePassword, passwordDoor, passwordSalt } from '../crypto/password'
 import { newRecoveryCode, recoveryDoor, recoveryHash, recoveryProof } from '../crypto/recovery_code'
-import { openVault } from '../crypto/vault'
+import { checkVaultVersion, openVault } from '../crypto/vault'
 import { type Api, ApiRefused, ApiUnreachable } from '../net/api'
 import { forgetEverything, loadDevice, saveAccount } from '../store/account_store'
-import { assureStorage, type Database, openDatabase } from '../store/database'
+import { assureStorage, type Database, openDatabase, type SeenRecord } from '../store/database'
+import { loadSeen } from '../store/seen'
 import {
   decodeKeys,
   decodeLoggedIn,
@@ -73,6 +74,10 @@ export interface Credentials {
 /** The keys that the server shows belong to another identity than those this browser has kept for the name. */
 export class OtherIdentity extends Error {
   override readonly name = 'OtherIdentity'
+
+  constructor() {
+    super('The server shows another identity for this account than this browser has kept.')
+  }
 }
 
 /** Nobody knows whether the server took the new password: the answer was lost. */
@@ -198,6 +203,7 @@ export async function logIn(
   await assureStorage(await createLocalKey())
   const { stretched, legacy } = await stretchFor(who, tools)
   tools.onStep('sending')
+  const known = options.forget ? null : await knownOf(who.username)
   const key = await authKey(stretched)
   const next = new URLSearchParams({ next: options.next }).toString()
   const body = encodeLogIn({
@@ -211,21 +217,29 @@ export async function logIn(
   try {
     const recoveryCode =
       answer.keys === null
-        ? await makeFirstKeys(answer.username, stretched, { database, ...options }, tools)
-        : await openKeys(answer.username, stretched, answer.keys, { database, ...options }, tools)
+        ? await makeFirstKeys(answer.username, stretched, { database, known, ...options }, tools)
+        : await openKeys(answer.username, stretched, answer.keys, { database, known, ...options }, tools)
     return { username: answer.username, recoveryCode, nextAllowed: answer.nextAllowed }
   } finally {
     database.close()
   }
 }
 
+interface Opening {
+  readonly database: Database
+  /** Null where nothing is, or where it is to be forgotten. */
+  readonly known: Known | null
+  readonly forget: boolean
+}
+
 /** For somebody whom the server's own commands made: the account exists, its keys do not yet. */
 async function makeFirstKeys(
   username: string,
   stretched: Bytes,
-  options: { readonly database: Database; readonly forget: boolean },
+  options: Opening,
   tools: AccountTools,
 ): Promise<Bytes | null> {
+  if (options.known !== null) throw new OtherIdentity()
   tools.onStep('making_keys')
   const recoveryCode = newRecoveryCode(tools.random)
   const made = await createAccount({ ...scope(username, tools), stretched, recoveryCode, ...chance(tools) })
@@ -245,7 +259,7 @@ async function openKeys(
   username: string,
   stretched: Bytes,
   first: StoredKeys,
-  options: { readonly database: Database; readonly forget: boolean },
+  options: Opening,
   tools: AccountTools,
 ): Promise<null> {
   const { database } = options
@@ -254,8 +268,8 @@ async function openKeys(
   let stored = first
   for (let attempt = 1; ; attempt++) {
     const unlocked = await unlock(username, stored, doorKey, tools)
+    assureKnown(options.known, unlocked)
     if (options.forget) await forgetEverything(database)
-    else await assureSameIdentity(database, unlocked)
     try {
       const browser = await browserKeysFor(unlocked, database, tools)
       await saveAccount(database, { username, browser })
@@ -267,14 +281,35 @@ async function openKeys(
   }
 }
 
-/** What this browser has kept must stand on the chain behind the door, also where the person started fresh since. */
-async function assureSameIdentity(database: Database, unlocked: Unlocked): Promise<void> {
-  const known = await loadDevice(database)
-  if (known === undefined) return
-  const { identities } = unlocked.chain
-  if (!identities.some(({ identityPublic }) => equal(identityPublic, known.identityPublic))) {
-    throw new OtherIdentity('The server shows another identity for this account than this browser has kept.')
+/** What this browser has kept of the person: whatever the server shows must fit it. Read before the server is asked. */
+interface Known {
+  readonly identityPublic: Bytes
+  readonly seen: SeenRecord
+}
+
+async function knownOf(username: string): Promise<Known | null> {
+  const database = await openDatabase(foldedName(username))
+  try {
+    const device = await loadDevice(database)
+    return device === undefined
+      ? null
+      : { identityPublic: device.identityPublic, seen: await loadSeen(database) }
+  } finally {
+    database.close()
   }
+}
+
+/**
+ * A door proves nothing: whoever runs the server can seal other keys to it, behind a `reset` of the chain.
+ *
+ * So another identity than the one kept here is for the person to accept, also where they started fresh elsewhere.
+ * Throws `OtherIdentity`, and the checks' own errors for an older vault or chain.
+ */
+function assureKnown(known: Known | null, unlocked: Unlocked): void {
+  if (known === null) return
+  if (!equal(unlocked.chain.identityPublic, known.identityPublic)) throw new OtherIdentity()
+  checkVaultVersion(known.seen.vaultVersion, unlocked.vault.version)
+  if (known.seen.chain !== null) requirePinned(unlocked.chain, known.seen.chain)
 }
 
 /** The keys of this browser's device if it still stands on the key chain, else of a new one that the server has stored. */
@@ -321,7 +356,7 @@ export async function startFresh(who: Credentials, tools: AccountTools): Promise
       const body = encodeReset({ authKey: key, ...reset })
       const answer = decodeReset(await tools.api.request('POST', '/api/keys/reset/', body))
       tools.api.useCsrfToken(answer.csrfToken)
-      await keepFresh({ username, browser: reset.browser })
+      await keep({ username, browser: reset.browser })
       return { username, recoveryCode }
     } catch (error) {
       if (attempt >= MAX_ATTEMPTS || !isConflict(error)) throw error
@@ -332,10 +367,12 @@ export async function startFresh(who: Credentials, tools: AccountTools): Promise
 /**
  * Sets a new password with the recovery code, and brings everything back.
  *
- * The code is used up; the new one comes back to be shown. Throws `RecoveryUncertain` when the last answer was lost.
+ * The code is used up; the new one comes back to be shown. Throws `RecoveryUncertain` when the last answer was lost,
+ * and `OtherIdentity` unless what this browser has kept is to be forgotten.
  */
 export async function recover(
   who: Credentials & { readonly code: Bytes },
+  options: { readonly forget: boolean },
   tools: AccountTools,
 ): Promise<Recovered> {
   const { username } = who
@@ -345,12 +382,14 @@ export async function recover(
   const newCode = newRecoveryCode(tools.random)
   for (let attempt = 1; ; attempt++) {
     tools.onStep('asking')
+    const known = options.forget ? null : await knownOf(username)
     const body = encodeRecoveryBegin({ username, proof })
     const begun = decodeRecoveryBegun(await tools.api.request('POST', '/api/recovery/begin/', body))
     const newStretched = await stretchOne(who, begun.clientSalt, tools)
     tools.onStep('opening')
     const { chain, door, vault } = begun
     const unlocked = await unlockAccount({ ...scope(username, tools), chain, door, vault, doorKey })
+    assureKnown(known, unlocked)
     const done = await finishRecovery(unlocked, { newStretched, newCode, ...chance(tools) })
     tools.onStep('sending')
     try {
@@ -440,7 +479,7 @@ export async function checkRecoveryCode(keys: BrowserKeys, code: Bytes, api: Api
     name,
     vault: decodeVault(await api.request('GET', '/api/vault/')),
   })
-  await fitsAccount(vault.content, code)
+  await fitsAccount(vault.content, code, name)
   await confirmRecoveryCode(api)
 }
 
@@ -459,8 +498,10 @@ export async function withUnlocked(
   const doorKey = await passwordDoor(stretched)
   for (let attempt = 1; ; attempt++) {
     tools.onStep('opening')
+    const known = await knownOf(username)
     const stored = decodeKeys(await tools.api.request('GET', '/api/keys/'))
     const unlocked = await unlock(username, stored, doorKey, tools)
+    assureKnown(known, unlocked)
     try {
       await act(unlocked)
       return
@@ -486,17 +527,6 @@ async function unlock(
 async function keep(account: { username: string; browser: BrowserKeys }): Promise<void> {
   const database = await openDatabase(foldedName(account.username))
   try {
-    await saveAccount(database, account)
-  } finally {
-    database.close()
-  }
-}
-
-/** What this browser kept for the identity before opens nothing any more. */
-async function keepFresh(account: { username: string; browser: BrowserKeys }): Promise<void> {
-  const database = await openDatabase(foldedName(account.username))
-  try {
-    await forgetEverything(database)
     await saveAccount(database, account)
   } finally {
     database.close()

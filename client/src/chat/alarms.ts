@@ -19,6 +19,7 @@ export type AlarmCode =
     >
   | 'epoch_missing'
   | 'link_mismatch'
+  | 'renamed'
   | 'own_identity_changed'
   | 'own_chain_invalid'
   | 'history_shortened'
@@ -160,6 +161,14 @@ export function alarmText(code: AlarmCode, name: string): AlarmText {
         'Not who the link named',
         `The link you used to add ${name} named another identity than the server shows. Ask ${name} for the link again.`,
       )
+    case 'renamed':
+      return {
+        ...conversation(
+          'Another name',
+          `The server now gives this conversation to somebody else than ${name}. Nothing is sent.`,
+        ),
+        action: RELOAD,
+      }
     case 'own_identity_changed':
       return {
         ...conversation(

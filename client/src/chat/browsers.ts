@@ -5,10 +5,13 @@
  * log-in: a name, an address, times.
  */
 import { renewAccount } from '../crypto/key_renewal'
+import { IdentityChanged } from '../crypto/errors'
 import {
   type ChainDevice,
   type ChainPin,
+  deviceOf,
   hasActiveDevice,
+  requirePinned,
   retireEntry,
   type VerifiedChain,
   verifyKeyChain,
@@ -19,6 +22,7 @@ import { type Api, ApiRefused } from '../net/api'
 import { loadAccount, loadDevice, saveAccount } from '../store/account_store'
 import type { AccountRecord, Database, DeviceRecord } from '../store/database'
 import { openDatabase } from '../store/database'
+import { seenBy } from '../store/seen'
 import {
   type BrowserSession,
   decodeBrowsers,
@@ -62,13 +66,17 @@ export async function listBrowsers(who: {
   readonly account: AccountRecord | undefined
 }): Promise<Browsers> {
   const { api, origin, name, account } = who
+  const seen = await seenBy(name)
   const keys = decodeKeys(await api.request('GET', '/api/keys/'))
   const { browsers } = decodeBrowsers(await api.request('GET', '/api/browsers/'))
   const own = account?.browser
   if (own === undefined) return arrange(await verifyKeyChain(keys.chain, { origin, name }), browsers, null)
-  const vault = await openVault({ vaultKey: own.vaultKey, name, vault: keys.vault })
+  const atLeast = seen.vaultVersion
+  const vault = await openVault({ vaultKey: own.vaultKey, name, vault: keys.vault, atLeast })
   const pinned: ChainPin = { identityPublic: own.identityPublic, ...vault.content.chain }
-  return arrange(await verifyOwnKeyChain(keys.chain, { origin, name, pinned }), browsers, own.device.id)
+  const chain = await verifyOwnKeyChain(keys.chain, { origin, name, pinned })
+  if (seen.chain !== null) requirePinned(chain, seen.chain)
+  return arrange(chain, browsers, own.device.id)
 }
 
 function arrange(
@@ -163,9 +171,10 @@ async function renewWith(
 }
 
 /**
- * Ends this browser's own device on the key chain, signed by that device. Nothing happens where there is none that stands.
+ * Ends this browser's own device on the key chain, signed by that device. Nothing happens where it has none, or it ended.
  *
- * Throws what the API and the checks of the chain throw: the person decides then whether to go without.
+ * Throws what the API and the checks of the chain throw, also for a chain without this device or of another identity:
+ * the person decides then whether to go without.
  */
 export async function retireThisBrowser(who: {
   readonly api: Api
@@ -175,10 +184,13 @@ export async function retireThisBrowser(who: {
 }): Promise<void> {
   const kept = await keptDevice(who.name)
   if (kept === undefined) return
+  const seen = await seenBy(who.name)
   for (let attempt = 1; ; attempt++) {
     const keys = decodeKeys(await who.api.request('GET', '/api/keys/'))
     const chain = await verifyKeyChain(keys.chain, who)
-    if (!hasActiveDevice(chain, kept.device.id)) return
+    if (!equal(chain.identityPublic, kept.identityPublic)) throw new IdentityChanged()
+    if (seen.chain !== null) requirePinned(chain, seen.chain)
+    if (deviceOf(chain, kept.device.id).ended !== null) return
     const entry = await retireEntry(chain, kept.device, who.now())
     try {
       const body = encodeChainEntries({ entries: [entry], vault: null })

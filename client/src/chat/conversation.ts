@@ -139,7 +139,7 @@ export class Conversation {
     this.#idBytes = uuidToBytes(summary.conversation)
     this.#summary = summary
     const { ask, clock, random, outbox, onChange } = tools
-    this.#friend = new Friend(tools, this.id, summary.peer.toLowerCase())
+    this.#friend = new Friend(tools, this.id, foldedName(summary))
     this.#noteOnline(summary.online)
     this.sender = new Sender({
       conversation: this.id,
@@ -151,7 +151,7 @@ export class Conversation {
       seal: (item, writer) => this.#inOrder(() => this.#seal(item, writer)),
       onStored: (stored) => this.#attempt(() => this.#takeStored({ ...stored, side: this.side })),
       fetchEpochs: () => this.#inOrder(() => this.#fetchEpochs()),
-      catchUp: () => this.#attempt(() => this.#sync()),
+      requireInLog: (clientId, n) => this.#inOrder(() => this.#requireInLog(clientId, n)),
       onHalt: (reason) => {
         this.#halt(reason)
       },
@@ -282,6 +282,8 @@ export class Conversation {
     void this.#attempt(async () => {
       this.#forget()
       await this.#sync()
+    }).then(() => {
+      this.sender.wake()
     })
   }
 
@@ -308,7 +310,7 @@ export class Conversation {
     const { n } = endOf(this.#timeline)
     if (n <= this.#readN) return
     this.#readN = n
-    this.#keepPosition()
+    void this.#keepPosition()
     if (this.#sharesRead) this.#scheduleHead()
     this.tools.onChange()
   }
@@ -413,6 +415,11 @@ export class Conversation {
 
   onSummary(summary: Summary): void {
     const before = this.#summary
+    // The keys stay those of the first name, so the name on the screen does as well.
+    if (foldedName(summary) !== foldedName(before) || summary.side !== before.side) {
+      this.#raise('renamed')
+      return
+    }
     const reopened = (summary.open && !before.open) || (summary.peerHasKeys && !before.peerHasKeys)
     // Rows that were pushed meanwhile may be newer than the answer.
     const { last, lastN, activeAt } = before.lastN > summary.lastN ? before : summary
@@ -499,6 +506,8 @@ export class Conversation {
   #failed(error: unknown): void {
     const code = alarmCodeOf(error)
     if (code !== null) this.#raise(code)
+    else if (error instanceof Refused && error.code === 'peer_has_no_keys')
+      this.onSummary({ ...this.#summary, peerHasKeys: false })
     else if (error instanceof Refused || error instanceof ApiUnreachable)
       this.tools.clock.after(TRY_AGAIN_MS, () => void this.sync())
     else if (!(error instanceof ConnectionLost)) this.tools.onProblem(error)
@@ -506,6 +515,7 @@ export class Conversation {
 
   #raise(code: AlarmCode): void {
     this.#alarm ??= code
+    this.sender.doubt()
     this.tools.onChange()
   }
 
@@ -530,7 +540,8 @@ export class Conversation {
   async #sync(): Promise<void> {
     if (!this.tools.isConnected() || this.#alarm !== null) return
     if (!this.#summary.peerHasKeys) {
-      this.#phase = 'no_peer_keys'
+      // What was checked before the account went stays to be read.
+      if (this.#phase !== 'ready') this.#phase = 'no_peer_keys'
       return
     }
     if (this.#phase === 'ready') {
@@ -538,7 +549,7 @@ export class Conversation {
       if (this.#summary.epoch > this.#epochs.size) await this.#fetchEpochs()
       await this.#catchUp()
     } else await this.#openAll()
-    this.sender.reached(endOf(this.#loaded()).n)
+    await this.#requireStored()
     await this.#acceptHeads()
     this.#scheduleHead()
   }
@@ -654,6 +665,7 @@ export class Conversation {
 
   async #prependPage(): Promise<void> {
     const timeline = this.#loaded()
+    if (timeline.start.n === 0) return
     const page = await this.#history('before', timeline.start.n + 1)
     const older = await this.#checkedPage(page, timeline.start)
     this.#timeline = joinTimelines(older, this.#loaded())
@@ -697,7 +709,27 @@ export class Conversation {
   /** The answer to what this tab sent; its row may have been pushed before. */
   async #takeStored(row: Row): Promise<void> {
     await this.#take(row)
-    if (this.#phase === 'ready') this.sender.reached(endOf(this.#loaded()).n)
+    await this.#requireInLog(row.clientId, row.n)
+  }
+
+  /** What the server said it had stored, before a connection was lost. */
+  async #requireStored(): Promise<void> {
+    for (const { clientId, storedN } of this.sender.items)
+      if (storedN !== null) await this.#requireInLog(clientId, storedN)
+  }
+
+  /** A message of this tab is sent when it is in the log, whatever the server says. */
+  async #requireInLog(clientId: string, n: number): Promise<void> {
+    if (this.#phase !== 'ready' || this.#alarm !== null) return
+    if (n > endOf(this.#loaded()).n) await this.#catchUp()
+    while (n <= this.#loaded().start.n) await this.#prependPage()
+    const entry = entryAt(this.#loaded(), n)
+    if (entry?.clientId !== clientId || !this.#isOwn(entry)) throw new CheckFailed('history_gap')
+    await this.sender.confirmed(new Set([clientId]))
+  }
+
+  #isOwn({ side, epoch }: Entry): boolean {
+    return side === this.side && epoch !== null
   }
 
   #followersOf(n: number): Row[] {
@@ -725,9 +757,10 @@ export class Conversation {
   }
 
   async #settle(arrived: readonly Entry[], pushed: boolean): Promise<void> {
-    const own = arrived.filter((entry) => entry.side === this.side).map(({ clientId }) => clientId)
+    // First what proves that they were here, should the server deny it; then they leave the outbox.
+    await this.#keepPosition()
+    const own = arrived.filter((entry) => this.#isOwn(entry)).map(({ clientId }) => clientId)
     await this.sender.confirmed(new Set(own))
-    this.#keepPosition()
     this.#scheduleHead()
     const newestOwn = arrived.findLast((entry) => entry.side === this.side)
     if (newestOwn !== undefined) {
@@ -998,7 +1031,7 @@ export class Conversation {
     this.#signedReadN = readN
     if (readN > this.#readN) {
       this.#readN = Math.min(readN, endOf(this.#loaded()).n)
-      this.#keepPosition()
+      void this.#keepPosition()
     } else if (readN < this.#readN) this.#scheduleHead()
   }
 
@@ -1051,12 +1084,14 @@ export class Conversation {
     return hash === undefined ? timeline.start : { n: this.#suspectFrom - 1, hash }
   }
 
-  #keepPosition(): void {
+  async #keepPosition(): Promise<void> {
     if (this.#alarm !== null) return
     const { n, hash } = this.#checked()
     const position = { checkedN: n, logHash: hash, readN: this.#readN }
     this.tools.vault.notePosition({ conversation: this.#idBytes, ...position })
-    advancePosition(this.tools.database, { conversation: this.id, ...position }).catch(this.tools.onProblem)
+    await advancePosition(this.tools.database, { conversation: this.id, ...position }).catch(
+      this.tools.onProblem,
+    )
   }
 
   #noteActivity(row: Row): void {
@@ -1068,4 +1103,8 @@ export class Conversation {
       activeAt: Math.max(this.#summary.activeAt, row.storedAt),
     }
   }
+}
+
+function foldedName({ peer }: Summary): string {
+  return peer.toLowerCase()
 }

@@ -2,6 +2,7 @@
 import { expectedOf, openVault, sealVault, withExpected } from '../crypto/vault'
 import type { Api } from '../net/api'
 import type { StoredKeys } from '../store/database'
+import { seenBy } from '../store/seen'
 import { decodeVault, encodeVault } from '../wire/api'
 import { type Bytes, equal, type Random } from '../wire/bytes'
 import { isConflict, MAX_ATTEMPTS } from './account_session'
@@ -18,8 +19,9 @@ export async function expectFriend(
   const { api, random, keys } = tools
   const { vaultKey, name } = keys
   for (let attempt = 1; ; attempt++) {
+    const { vaultVersion: atLeast } = await seenBy(name)
     const vault = decodeVault(await api.request('GET', '/api/vault/'))
-    const { version, content } = await openVault({ vaultKey, name, vault })
+    const { version, content } = await openVault({ vaultKey, name, vault, atLeast })
     const known = expectedOf(content, friend.name)
     if (known !== undefined && equal(known.fingerprint, friend.fingerprint)) return
     const next = { version: version + 1, content: withExpected(content, friend) }

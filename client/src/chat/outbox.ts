@@ -45,6 +45,7 @@ export class Outbox {
   #cancel: () => void = () => undefined
   #closed = false
   #writing = 0
+  #lastSentAt = 0
 
   constructor(private readonly tools: OutboxTools) {
     this.#owner = newUuid(tools.random)
@@ -89,7 +90,9 @@ export class Outbox {
   /** Resolves when it is safe on the disk. */
   async add(conversation: string, text: string): Promise<Outgoing> {
     const { clock, random } = this.tools
-    const content: MessageContent = { kind: 'text', sentAt: clock.now(), text }
+    // Who takes over sends in the order of these times.
+    this.#lastSentAt = Math.max(clock.now(), this.#lastSentAt + 1)
+    const content: MessageContent = { kind: 'text', sentAt: this.#lastSentAt, text }
     const item = { clientId: newUuid(random), conversation, content, failure: null, mayBeStored: false }
     this.#writing += 1
     try {

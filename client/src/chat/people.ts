@@ -18,6 +18,7 @@ import type { Clock } from '../net/clock'
 import type { Ask } from '../net/socket'
 import type { Database, PinRecord, StoredKeys } from '../store/database'
 import { changePin, loadPin } from '../store/pins'
+import { loadSeen, noteSeen } from '../store/seen'
 import { type Bytes, equal, uuidToBytes } from '../wire/bytes'
 import { CheckFailed, OwnKeysRefused } from './alarms'
 import type { VaultKeeper } from './vault_keeper'
@@ -95,16 +96,22 @@ export class OwnChain {
   }
 
   async #fetch(conversation: string): Promise<void> {
-    const { ask, keys, vault } = this.tools
+    const { ask, keys, vault, database } = this.tools
     const { identityPublic, chain: position } = vault.content
+    const seen = await loadSeen(database)
     const entries = await fetchEntries(ask, { conversation, whose: 'own' }, 0)
     const pinned = { identityPublic, ...position }
     const expected = { origin: keys.origin, name: keys.name, pinned }
-    this.#accept(await ownChecks(() => verifyOwnKeyChain(entries, expected)))
+    const chain = await ownChecks(async () => {
+      const verified = await verifyOwnKeyChain(entries, expected)
+      if (seen.chain !== null) requirePinned(verified, seen.chain)
+      return verified
+    })
+    this.#accept(chain)
   }
 
   #accept(chain: VerifiedChain): void {
-    const { keys, vault } = this.tools
+    const { keys, vault, database } = this.tools
     if (!hasActiveDevice(chain, keys.device.id))
       throw new DeviceMissing('This browser is not on the key chain.')
     if (chain.vaultGeneration > keys.vaultGeneration) throw new KeysRenewed()
@@ -114,6 +121,8 @@ export class OwnChain {
         content.chain.seq < chain.seq ? withChainPosition(content, positionOfChain(chain)) : content,
       )
     }
+    const { identityPublic, seq, head } = chain
+    void noteSeen(database, { chain: { identityPublic, seq, head } })
     this.tools.onGrown()
   }
 }

@@ -18,7 +18,7 @@ const ROUNDS = 6
 const CLOSED_FAILING: readonly (number | null)[] = [1009, 1011]
 
 export interface SendingItem extends Outgoing {
-  /** Its number, once the server has stored it. */
+  /** Its number, once the server says that it has stored it. Only the log proves it. */
   readonly storedN: number | null
 }
 
@@ -48,7 +48,8 @@ export interface SenderTools {
   readonly seal: (item: Outgoing, writer: WriterState) => Promise<Sealed | null>
   readonly onStored: (stored: StoredEnvelope) => Promise<void>
   readonly fetchEpochs: () => Promise<void>
-  readonly catchUp: () => Promise<void>
+  /** Confirms it if the log has it at `n`; throws if another message stands there. */
+  readonly requireInLog: (clientId: string, n: number) => Promise<void>
   readonly onHalt: (reason: HaltReason) => void
   readonly onChange: () => void
   readonly onProblem: (error: unknown) => void
@@ -129,10 +130,14 @@ export class Sender {
     await Promise.all(seen.map(({ clientId }) => this.tools.outbox.remove(clientId)))
   }
 
-  /** The log is here up to `n`: what the server said it had stored before that is in it. */
-  reached(n: number): void {
-    const waiting = this.#items.filter(({ storedN }) => storedN === null || storedN > n)
-    if (waiting.length < this.#items.length) this.#show(waiting)
+  /** The server was caught: what it only said it had stored waits again. */
+  doubt(): void {
+    if (this.#items.every(({ storedN }) => storedN === null)) return
+    this.#show(
+      this.#items.map((item) =>
+        item.storedN === null ? item : { ...item, storedN: null, mayBeStored: true },
+      ),
+    )
   }
 
   async failAll(reason: string): Promise<void> {
@@ -188,14 +193,12 @@ export class Sender {
   }
 
   async #isStored(item: SendingItem): Promise<boolean> {
-    const { ask, conversation, catchUp } = this.tools
+    const { ask, conversation, requireInLog } = this.tools
     const found = await ask({ type: 'envelopes.lookup', conversation, clientIds: [item.clientId] })
     const stored = found.items.find(({ clientId }) => clientId === item.clientId)
-    this.#replace({ ...item, mayBeStored: false, storedN: stored?.n ?? null })
-    if (stored === undefined) return false
-    await this.tools.outbox.remove(item.clientId)
-    await catchUp()
-    return true
+    if (stored === undefined) this.#replace({ ...item, mayBeStored: false })
+    else await requireInLog(item.clientId, stored.n)
+    return stored !== undefined
   }
 
   async #deliver(item: SendingItem, sealed: InFlight): Promise<void> {
@@ -206,7 +209,6 @@ export class Sender {
     this.#writer = sealed.writer
     this.#inFlight = null
     this.#replace({ ...item, storedN: n })
-    await this.tools.outbox.remove(clientId)
     await this.tools.onStored({ clientId, envelope, n, storedAt })
   }
 

@@ -101,7 +101,7 @@ export class ChatSession {
         this.#push(frame)
       },
     })
-    this.#vault = new VaultKeeper({ api, clock, random, keys: account.browser, onProblem })
+    this.#vault = new VaultKeeper({ api, clock, random, keys: account.browser, database, onProblem })
     const { ask } = this.connection
     this.#own = new OwnChain({
       ask,

@@ -52,13 +52,12 @@ export interface Timeline {
   /** The running hash after each entry. */
   readonly hashes: readonly Bytes[]
   readonly writers: WriterSpans
-  readonly clientIds: ReadonlySet<string>
   /** What others said of places before the first entry, to be compared when they are loaded. */
   readonly claims: readonly LogPosition[]
 }
 
 export function emptyTimeline(start: LogPosition): Timeline {
-  return { start, entries: [], hashes: [], writers: NO_WRITERS, clientIds: new Set(), claims: [] }
+  return { start, entries: [], hashes: [], writers: NO_WRITERS, claims: [] }
 }
 
 export function endOf(timeline: Timeline): LogPosition {
@@ -105,19 +104,21 @@ export async function appendRow(timeline: Timeline, opened: OpenedRow): Promise<
     storedAt: row.storedAt,
     hash: opened.hash,
     epoch: header?.epoch ?? null,
-    shown: shownOf(placed.broken, timeline.clientIds.has(row.clientId), opened.shown),
+    shown: shownOf(placed.broken, isRepeated(timeline, row.clientId), opened.shown),
   }
-  const clientIds = new Set(timeline.clientIds)
-  if (header !== null) clientIds.add(row.clientId)
   return {
     entry,
     timeline: {
       ...placed.timeline,
       entries: [...timeline.entries, entry],
       hashes: [...timeline.hashes, next.hash],
-      clientIds,
     },
   }
+}
+
+/** Whether a genuine message had the same id; what is not genuine takes no id away from what is. */
+function isRepeated({ entries }: Timeline, clientId: string): boolean {
+  return entries.some((entry) => entry.clientId === clientId && entry.epoch !== null)
 }
 
 function shownOf(broken: AlarmCode | null, repeated: boolean, shown: Shown): Shown {
@@ -158,7 +159,6 @@ export function joinTimelines(older: Timeline, newer: Timeline): Timeline {
     entries: [...older.entries, ...newer.entries],
     hashes: [...older.hashes, ...newer.hashes],
     writers: joinWriters(older.writers, newer.writers),
-    clientIds: new Set([...older.clientIds, ...newer.clientIds]),
     claims: older.claims,
   }
   if (older.start.n === 0) requireFromFirst(joined.writers)

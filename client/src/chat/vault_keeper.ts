@@ -9,7 +9,8 @@ import { verifyKeyChain } from '../crypto/key_chain'
 import { mergeVaults, openVault, type OpenVault, positionOf, sealVault, withPosition } from '../crypto/vault'
 import { type Api, ApiRefused, ApiUnreachable } from '../net/api'
 import type { Clock } from '../net/clock'
-import type { StoredKeys } from '../store/database'
+import type { Database, StoredKeys } from '../store/database'
+import { loadSeen, noteSeen } from '../store/seen'
 import { decodeKeys, decodeVault, encodeVault } from '../wire/api'
 import { equal, type Random, uuidFromBytes } from '../wire/bytes'
 import type { ReadPosition, VaultContent } from '../wire/objects'
@@ -29,6 +30,7 @@ export interface VaultTools {
   readonly clock: Clock
   readonly random: Random
   readonly keys: StoredKeys
+  readonly database: Database
   /** A check of the vault failed, or the server no longer knows the session. */
   readonly onProblem: (error: unknown) => void
 }
@@ -102,11 +104,14 @@ export class VaultKeeper {
   }
 
   async #fetch(): Promise<void> {
-    const { api, keys } = this.tools
+    const { api, keys, database } = this.tools
     const { vaultKey, name } = keys
+    const seen = await loadSeen(database)
+    const atLeast = Math.max(seen.vaultVersion, this.#stored?.version ?? 1)
     const vault = decodeVault(await api.request('GET', '/api/vault/'))
     try {
-      const opened = await openVault({ vaultKey, name, vault, atLeast: this.#stored?.version ?? 1 })
+      const opened = await openVault({ vaultKey, name, vault, atLeast })
+      await noteSeen(database, { vaultVersion: opened.version })
       if (this.#stored !== null) this.#rebase(this.#stored.content, opened.content)
       this.#keep(opened)
     } catch (error) {
@@ -133,6 +138,7 @@ export class VaultKeeper {
       try {
         this.#keep(await this.#put({ version: version + 1, content: this.#withChanges(content) }))
         this.#forget(written)
+        await noteSeen(this.tools.database, { vaultVersion: version + 1 })
         await Promise.all(written.changes.map(({ onSaved }) => onSaved()))
         return
       } catch (error) {

@@ -4,7 +4,7 @@ import { type Bytes, equal, type Random } from '../wire/bytes'
 import type { DoorPublic, VaultContent } from '../wire/objects'
 import { importAesKey } from './box'
 import { createDevice, type Device } from './device'
-import { type BehindDoor, type DoorKey, openDoor, sealDoor } from './doors'
+import { type BehindDoor, type DoorKey, openDoor, publicDoor, sealDoor } from './doors'
 import { ed25519 } from './ed25519'
 import { DoorClosed, NoAccountKey, VaultAltered } from './errors'
 import { publicOfSeed } from './hpke'
@@ -84,7 +84,7 @@ export async function createAccount(
   const content: VaultContent = {
     identityPublic: chain.identityPublic,
     accountKeys: [{ generation: FIRST_GENERATION, seed: secrets.accountSeed }],
-    doors: doorKeys.map(publicDoor),
+    doors: await publicDoors(doorKeys, { name, identityPublic: chain.identityPublic }),
     chain: positionOfChain(chain),
     ...EMPTY_VAULT,
   }
@@ -121,8 +121,11 @@ function deviceEntry(chain: VerifiedChain, identitySeed: Bytes, device: Device, 
   return signChainEntry({ previous: positionOfChain(chain), payload, key, at: now })
 }
 
-export function publicDoor({ kind, publicKey }: DoorPublic): DoorPublic {
-  return { kind, publicKey }
+export function publicDoors(
+  keys: readonly DoorKey[],
+  owner: Parameters<typeof publicDoor>[1],
+): Promise<DoorPublic[]> {
+  return Promise.all(keys.map((key) => publicDoor(key, owner)))
 }
 
 /** What the browser with this device keeps. */
@@ -162,7 +165,8 @@ export async function unlockAccount(
   const vault = await openVault({ vaultKey: await importAesKey(vaultKey), name, vault: stored.vault })
   const { identityPublic } = vault.content
   const ownPublic = await (await ed25519()).publicOf(identitySeed)
-  if (!equal(ownPublic, identityPublic) || !hasDoor(vault.content, stored.doorKey)) throw new VaultAltered()
+  const door = await publicDoor(stored.doorKey, { name, identityPublic })
+  if (!equal(ownPublic, identityPublic) || !hasDoor(vault.content, door)) throw new VaultAltered()
   const pinned = { identityPublic, ...vault.content.chain }
   const chain = await verifyOwnKeyChain(stored.chain, { origin, name, pinned })
   await requireAccountKeys(vault.content, chain)
@@ -170,7 +174,10 @@ export async function unlockAccount(
 }
 
 function hasDoor(content: VaultContent, door: DoorPublic): boolean {
-  return content.doors.some((one) => one.kind === door.kind && equal(one.publicKey, door.publicKey))
+  return content.doors.some(
+    ({ kind, publicKey, tag }) =>
+      kind === door.kind && equal(publicKey, door.publicKey) && equal(tag, door.tag),
+  )
 }
 
 /** Throws `NoAccountKey` unless the vault holds the private half of every account key of the present identity. */
@@ -262,12 +269,13 @@ export async function keysForDevice(unlocked: Unlocked, device: Device): Promise
 }
 
 /** The account with the next vault, in which these doors stand instead of those of their kind. */
-function withDoors(unlocked: Unlocked, doors: readonly DoorPublic[]): Unlocked {
+async function withDoors(unlocked: Unlocked, keys: readonly DoorKey[]): Promise<Unlocked> {
   const { version, content } = unlocked.vault
+  const doors = await publicDoors(keys, { name: unlocked.name, identityPublic: content.identityPublic })
   const kept = content.doors.filter((one) => !doors.some((door) => door.kind === one.kind))
   const next = {
     ...withChainPosition(content, positionOfChain(unlocked.chain)),
-    doors: [...kept, ...doors.map(publicDoor)],
+    doors: [...kept, ...doors],
   }
   return { ...unlocked, vault: { version: version + 1, content: next } }
 }
@@ -279,7 +287,7 @@ export interface ReplacedDoor {
 }
 
 async function replaceDoor(unlocked: Unlocked, key: DoorKey, random: Random): Promise<ReplacedDoor> {
-  const replaced = withDoors(unlocked, [key])
+  const replaced = await withDoors(unlocked, [key])
   const door = await sealDoor(key, unlocked.name, behind(unlocked))
   return { door, vault: await sealed(replaced, random), unlocked: replaced }
 }
@@ -321,7 +329,7 @@ export async function finishRecovery(
 ): Promise<FinishedRecovery> {
   const keys = [await passwordDoor(options.newStretched), await recoveryDoor(options.newCode)]
   const added = await oneMoreDevice(unlocked, options)
-  const replaced = withDoors(added.unlocked, keys)
+  const replaced = await withDoors(added.unlocked, keys)
   return {
     entry: added.entry,
     browser: added.browser,
@@ -333,6 +341,8 @@ export async function finishRecovery(
 }
 
 /** The drill: throws `DoorClosed` when the code typed is not the one that opens this account. */
-export async function checkRecoveryCode(content: VaultContent, code: Bytes): Promise<void> {
-  if (!hasDoor(content, await recoveryDoor(code))) throw new DoorClosed()
+export async function checkRecoveryCode(content: VaultContent, code: Bytes, name: string): Promise<void> {
+  const { identityPublic } = content
+  if (!hasDoor(content, await publicDoor(await recoveryDoor(code), { name, identityPublic })))
+    throw new DoorClosed()
 }

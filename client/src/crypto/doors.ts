@@ -2,16 +2,17 @@
 import type { Door } from '../wire/api'
 import { type Bytes, equal } from '../wire/bytes'
 import { encodeCbor } from '../wire/cbor'
-import type { DoorKind } from '../wire/objects'
+import type { DoorKind, DoorPublic } from '../wire/objects'
 import { DoorClosed } from './errors'
 import { open, publicOfSeed, seal } from './hpke'
-import { kdf } from './labels'
+import { kdf, mac } from './labels'
 
 /** Both halves of a door, while somebody's password or code is at hand. */
 export interface DoorKey {
   readonly kind: DoorKind
   readonly publicKey: Bytes
   readonly seed: Bytes
+  readonly tagKey: Bytes
 }
 
 /** What is behind every door of an account. */
@@ -22,7 +23,20 @@ export interface BehindDoor {
 
 export async function doorKey(kind: DoorKind, secret: Bytes): Promise<DoorKey> {
   const seed = await kdf(secret, `door/${kind}`)
-  return { kind, seed, publicKey: await publicOfSeed(seed) }
+  return { kind, seed, publicKey: await publicOfSeed(seed), tagKey: await kdf(secret, 'door/tag') }
+}
+
+/**
+ * What the vault keeps of a door: enough to seal to it, and a tag that only the password or the code can make.
+ *
+ * Anybody can seal other keys to a public key. The tag ties the door to the identity it was made for.
+ */
+export async function publicDoor(
+  { kind, publicKey, tagKey }: DoorKey,
+  owner: { readonly name: string; readonly identityPublic: Bytes },
+): Promise<DoorPublic> {
+  const tag = await mac(tagKey, 'door/tag', encodeCbor([owner.name, kind, owner.identityPublic]))
+  return { kind, publicKey, tag }
 }
 
 export async function sealDoor(

@@ -6,13 +6,13 @@ import {
   type AccountName,
   type BrowserKeys,
   browserKeys,
-  publicDoor,
+  publicDoors,
   rotateAccountKey,
   sealed,
   type Unlocked,
 } from './account'
 import { createDevice, type Device } from './device'
-import { sealDoor } from './doors'
+import { publicDoor, sealDoor } from './doors'
 import { ed25519 } from './ed25519'
 import { publicOfSeed } from './hpke'
 import {
@@ -71,7 +71,7 @@ export async function renewAccount(
   const unlocked = {
     ...rotated.unlocked,
     vaultKey: random(SEED_BYTES),
-    vault: { version, content: { ...content, doors: doors.map(publicDoor) } },
+    vault: { version, content: { ...content, doors } },
   }
   return {
     entries: [...entries, rotated.entry],
@@ -83,9 +83,10 @@ export async function renewAccount(
 }
 
 async function doorsAfter(before: Unlocked, newStretched: Bytes | null): Promise<readonly DoorPublic[]> {
-  const { doors } = before.vault.content
+  const { doors, identityPublic } = before.vault.content
   if (newStretched === null) return doors
-  return [...doors.filter(({ kind }) => kind !== 'password'), await passwordDoor(newStretched)]
+  const renewed = await publicDoor(await passwordDoor(newStretched), { name: before.name, identityPublic })
+  return [...doors.filter(({ kind }) => kind !== 'password'), renewed]
 }
 
 export interface ResetAccount {
@@ -141,7 +142,7 @@ export async function resetAccount(
     ...EMPTY_VAULT,
     identityPublic: identity.identityPublic,
     accountKeys: [{ generation, seed: secrets.accountSeed }],
-    doors: doorKeys.map(publicDoor),
+    doors: await publicDoors(doorKeys, { name, identityPublic: identity.identityPublic }),
     chain: positionOfChain(chain),
   }
   const unlocked = { origin, name, chain, vault: { version: account.vaultVersion + 1, content }, ...secrets }

@@ -8,6 +8,7 @@ export type Label =
   | 'door/recovery'
   | 'door/vault-key'
   | 'door/identity'
+  | 'door/tag'
   | 'recovery/auth'
   | 'device'
   | 'identity'

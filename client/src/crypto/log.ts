@@ -22,21 +22,6 @@ export async function logNext(position: LogPosition, hashOfEnvelope: Bytes): Pro
   return { n, hash: await hash('log', position.hash, uint64(n), hashOfEnvelope) }
 }
 
-/** The position after each row. Throws `LogMismatch` when the numbers do not follow one another from `start`. */
-export async function logRows(
-  start: LogPosition,
-  rows: readonly { readonly n: number; readonly envelope: Bytes }[],
-): Promise<LogPosition[]> {
-  const positions: LogPosition[] = []
-  let position = start
-  for (const row of rows) {
-    if (row.n !== position.n + 1) throw new LogMismatch()
-    position = await logNext(position, await envelopeHash(row.envelope))
-    positions.push(position)
-  }
-  return positions
-}
-
 /** Throws `LogMismatch` when this browser knows another hash at that place. What it does not know passes. */
 export function checkLogHash(claimed: LogPosition, known: Bytes | undefined): void {
   if (known !== undefined && !equal(claimed.hash, known)) throw new LogMismatch()

@@ -163,15 +163,18 @@ function mergeItems<T extends OfConversation>(
   }, theirs)
 }
 
-/** Throws `ChainForked` when the two were shown different chains of the same identity. */
+/**
+ * Throws `ChainForked` when the two were shown different chains: a comparison of the one must not give way to the other.
+ *
+ * On one chain the later identity stands later, and a comparison of the one before says nothing about it.
+ */
 function mergePins(base: Pin | undefined, my: Pin, their: Pin): Pin {
+  requireSameChain(my, their)
   const longer = my.seq > their.seq ? my : their
   if (!equal(my.identityPublic, their.identityPublic)) {
-    if (base === undefined) return longer
-    if (equal(base.identityPublic, my.identityPublic)) return their
-    return equal(base.identityPublic, their.identityPublic) ? my : longer
+    if (base !== undefined && equal(base.identityPublic, longer.identityPublic)) throw new ChainForked()
+    return longer
   }
-  requireSameChain(my, their)
   return { ...longer, verifiedAt: mergeVerified(base, my, their) }
 }
 

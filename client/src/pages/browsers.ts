@@ -1,6 +1,13 @@
 /** The browsers page: which browsers are this person's by their own key chain, and signing them out. */
 import { foldedName } from '../chat/account_session'
-import { endSession, listBrowsers, NoKeysHere, renew, type KnownBrowser } from '../chat/browsers'
+import {
+  type Browsers,
+  endSession,
+  type KnownBrowser,
+  listBrowsers,
+  NoKeysHere,
+  renew,
+} from '../chat/browsers'
 import { loadAccount } from '../store/account_store'
 import { type AccountRecord, openDatabase } from '../store/database'
 import {
@@ -32,7 +39,6 @@ const submitButton = byId(document, 'revoke-submit', HTMLButtonElement)
 
 /** What the dialog is about: one browser, or every one but this. */
 let asked: KnownBrowser | 'others' = 'others'
-let standing: readonly KnownBrowser[] = []
 
 const form = takeOver(byId(document, 'revoke-form', HTMLFormElement), revoke, revokeProblem)
 byId(document, 'revoke-cancel', HTMLButtonElement).addEventListener('click', () => {
@@ -62,7 +68,6 @@ async function show(): Promise<void> {
   try {
     const account = await accountOfBrowser()
     const browsers = await listBrowsers({ api: tools.api, origin: data.origin, name, account })
-    standing = browsers.standing
     showBrowsers(place, browsers, {
       canRevoke: account !== undefined,
       revoke: (browser, label) => {
@@ -77,7 +82,7 @@ async function show(): Promise<void> {
       },
       end: (session, label) => void end(session, label),
     })
-    everywhere.disabled = account === undefined || browsers.standing.every(({ isThis }) => isThis)
+    everywhere.disabled = account === undefined || isAlone(browsers)
     if (account === undefined)
       tellProblem('This browser has no keys for you, so it can sign out nobody. Log in again.')
   } catch (error) {
@@ -86,6 +91,10 @@ async function show(): Promise<void> {
   } finally {
     place.removeAttribute('aria-busy')
   }
+}
+
+function isAlone({ standing }: Browsers): boolean {
+  return standing.every((browser) => browser.isThis && browser.sessions.every(({ isThis }) => isThis))
 }
 
 interface Question {
@@ -115,7 +124,6 @@ async function revoke(submitted: AccountForm): Promise<'stay'> {
   const ids = what === 'others' ? 'others' : what.device === null ? [] : [what.device.id]
   await renew({ username, password, newPassword: null, revoke: ids }, tools)
   tellTabs(name, 'new_keys')
-  if (what === 'others') await endOthers()
   dialog.close()
   await show()
   tellResult(
@@ -124,13 +132,6 @@ async function revoke(submitted: AccountForm): Promise<'stay'> {
       : 'That browser is signed out, and your keys are renewed.',
   )
   return 'stay'
-}
-
-/** Log-ins without a device are on no key chain; they are ended one by one. */
-async function endOthers(): Promise<void> {
-  const others = standing.filter(({ device, isThis }) => device === null && !isThis)
-  for (const { sessions } of others)
-    for (const { session, isThis } of sessions) if (!isThis) await endSession(tools.api, session)
 }
 
 async function end(session: string, label: string): Promise<void> {

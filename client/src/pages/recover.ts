@@ -1,5 +1,5 @@
 /** Forgot the password: the recovery code opens the account, a new password closes it again, a new code is shown. */
-import { confirmRecoveryCode, recover } from '../chat/account_session'
+import { confirmRecoveryCode, OtherIdentity, recover, type Recovered } from '../chat/account_session'
 import {
   accountPageData,
   accountPageRules,
@@ -32,6 +32,9 @@ if (nameInput.value === '')
   nameInput.value = decodeURIComponent(location.hash.slice(1)) || (data.username ?? '')
 byId(document, nameInput.value === '' ? 'username' : 'code', HTMLInputElement).focus()
 
+/** The person was told that this browser knows another identity, and goes on all the same. */
+let forget = false
+
 async function submit(submitted: AccountForm): Promise<'stay'> {
   assureOrigin(data.origin, location)
   const username = nameInput.value.trim()
@@ -45,7 +48,7 @@ async function submit(submitted: AccountForm): Promise<'stay'> {
   const problems = ruleProblems('password', password, rules.password, username)
   if (problems.length > 0) throw new ProblemsFound(problems)
 
-  const recovered = await recover({ username, password, code }, tools)
+  const recovered = await recoverOrAsk({ username, password, code })
   submitted.element.reset()
   settleIn()
   runRecoveryCodeStep({
@@ -59,4 +62,17 @@ async function submit(submitted: AccountForm): Promise<'stay'> {
     problemOf,
   })
   return 'stay'
+}
+
+async function recoverOrAsk(who: Parameters<typeof recover>[0]): Promise<Recovered> {
+  try {
+    return await recover(who, { forget }, tools)
+  } catch (error) {
+    if (!(error instanceof OtherIdentity)) throw error
+    forget = true
+    const general =
+      `${error.message} Did you start fresh in another browser? Then press the button once more: what this browser ` +
+      'has kept is removed. If you did not, stop and tell whoever runs this server.'
+    throw new ProblemsFound([], general)
+  }
 }

@@ -1,14 +1,17 @@
 /** This browser's keys for the signed-in person, and what of them stays while they are locked away. */
+import { equal } from '../wire/bytes'
 import type { AccountRecord, Database, DeviceRecord } from './database'
 
 export async function loadAccount(database: Database): Promise<AccountRecord | undefined> {
   return database.get('account', 'self')
 }
 
-/** Replaces what was there: one person, one set of keys in this browser. */
+/** Replaces what was there: one person, one set of keys in this browser. What was kept for another identity opens nothing any more and goes. */
 export async function saveAccount(database: Database, account: AccountRecord): Promise<void> {
-  const transaction = database.transaction(['account', 'device'], 'readwrite', { durability: 'strict' })
   const { identityPublic, device } = account.browser
+  const before = await loadDevice(database)
+  if (before !== undefined && !equal(before.identityPublic, identityPublic)) await forgetEverything(database)
+  const transaction = database.transaction(['account', 'device'], 'readwrite', { durability: 'strict' })
   await Promise.all([
     transaction.objectStore('account').put(account, 'self'),
     transaction.objectStore('device').put({ identityPublic, device }, 'self'),

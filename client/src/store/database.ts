@@ -83,6 +83,13 @@ export interface SeenBrowserRecord {
   readonly device: string
 }
 
+/** The newest of the person's own vault and key chain that this browser has seen. */
+export interface SeenRecord {
+  readonly vaultVersion: number
+  /** The identity is that of the place. */
+  readonly chain: { readonly identityPublic: Bytes; readonly seq: number; readonly head: Bytes } | null
+}
+
 /** What stays while the account is locked: this browser's place on the key chain, to be taken up again. */
 export interface DeviceRecord {
   readonly identityPublic: Bytes
@@ -97,6 +104,7 @@ export interface SecureChatSchema extends DBSchema {
   positions: { key: string; value: PositionRecord }
   pins: { key: string; value: PinRecord }
   seenBrowsers: { key: string; value: SeenBrowserRecord }
+  seen: { key: 'self'; value: SeenRecord }
 }
 
 export type Database = IDBPDatabase<SecureChatSchema>
@@ -106,7 +114,7 @@ export class StorageRefused extends Error {
   override readonly name = 'StorageRefused'
 }
 
-const VERSION = 2
+const VERSION = 3
 
 export function databaseName(name: string): string {
   return `securechat-${name.toLowerCase()}`
@@ -134,6 +142,7 @@ export async function openDatabase(name: string): Promise<Database> {
           void transaction.objectStore('account').clear()
           void transaction.objectStore('pins').clear()
         }
+        if (before < 3) database.createObjectStore('seen')
       },
       blocking(_current, _next, event) {
         // Another tab deletes or upgrades it: let go instead of making that tab wait for ever.

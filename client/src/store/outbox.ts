@@ -10,12 +10,6 @@ export async function removeOutgoing(database: Database, clientId: string): Prom
   await database.delete('outbox', clientId)
 }
 
-/** The oldest first. */
-export async function outgoingOf(database: Database, owner: string): Promise<OutboxRecord[]> {
-  const all = await database.getAll('outbox')
-  return all.filter((record) => record.owner === owner).sort((a, b) => a.createdAt - b.createdAt)
-}
-
 /** How many wait in a conversation, whichever tab sends them; those that were refused for good do not wait. */
 export async function countWaiting(database: Database, conversation: string): Promise<number> {
   const all = await database.getAllFromIndex('outbox', 'conversation', conversation)

@@ -138,7 +138,10 @@ export function bindRules(page: Document, rules: PageRules, username: () => stri
 export class ProblemsFound extends Error {
   override readonly name = 'ProblemsFound'
 
-  constructor(readonly fields: readonly FieldProblem[]) {
+  constructor(
+    readonly fields: readonly FieldProblem[],
+    readonly general: string | null = null,
+  ) {
     super('Some fields need a look.')
   }
 }
@@ -168,7 +171,10 @@ export interface ProblemContext {
 
 /** One sentence for everything that can happen to an account form. A bug is told apart and travels to the console. */
 export function problemOf(error: unknown, context: ProblemContext = {}): FormProblem {
-  if (error instanceof ProblemsFound) return { fields: error.fields }
+  if (error instanceof ProblemsFound) {
+    const { fields, general } = error
+    return general === null ? { fields } : { fields, general }
+  }
   if (error instanceof ApiRefused) return refusalProblem(error, context)
   if (error instanceof DoorClosed && context.passwordField !== undefined)
     return wrongPassword(context.passwordField)
@@ -219,7 +225,13 @@ function sentenceFor(
         'If that works, make a new recovery code in Settings; if not, come back and use your code again.',
     }
   }
-  if (error instanceof OtherIdentity) return { general: error.message }
+  if (error instanceof OtherIdentity) {
+    return {
+      general:
+        `${error.message} If you started fresh in another browser, log out here and log in again. ` +
+        'If you did not, stop and tell whoever runs this server: somebody may be trying to read your messages.',
+    }
+  }
   if (error instanceof StretchFailed) {
     return {
       general: 'This browser could not stretch the password. It needs 64 MB of free memory and WebAssembly.',

@@ -91,8 +91,10 @@ function troubleBanner({ trouble }: BannerSource): Banner | null {
         offers: [RELOAD],
       }
     case 'alarm': {
-      const { title, sentence } = alarmText(trouble.code, 'your friend')
-      return { key: 'alarm', kind: 'alarm', text: `${title}. ${sentence}`, offers: [RELOAD] }
+      const { title, sentence, action } = alarmText(trouble.code, 'your friend')
+      // A conversation can be asked again; for the whole page that is to reload.
+      const offer = action.kind === 'ask_again' ? RELOAD : action
+      return { key: 'alarm', kind: 'alarm', text: `${title}. ${sentence}`, offers: [offer] }
     }
   }
 }

@@ -10,6 +10,9 @@ export interface BrowserActions {
   readonly end: (session: string, label: string) => void
 }
 
+const UNKNOWN = 'Unknown browser'
+const DOUBT =
+  'These log-ins say that they are this browser, as the server noted. Sign out each that is not yours.'
 const DATE_AND_TIME = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' })
 
 function dateAndTime(time: number): string {
@@ -33,53 +36,91 @@ function row(browser: KnownBrowser, actions: BrowserActions): HTMLLIElement {
   const title = element('h2', 'browser-name', name)
   if (browser.isThis) title.append(element('span', 'badge', 'This browser'))
   text.append(title, ...factsOf(browser).map((fact) => element('p', 'person-note', fact)))
+  if (hasDoubtful(browser)) text.append(sessionList(browser, actions))
   item.append(text)
-  const button = buttonFor(browser, label, actions)
-  if (button !== null) item.append(button)
+  const signOut = buttonFor(browser, label, actions)
+  if (signOut !== null) item.append(signOut)
   return item
 }
 
 function buttonFor(browser: KnownBrowser, label: string, actions: BrowserActions): HTMLButtonElement | null {
   const [session] = browser.sessions
   if (browser.isThis) return null
-  if (browser.device === null && session === undefined) return null
-  if (browser.device !== null && !actions.canRevoke) return null
-  const button = document.createElement('button')
-  button.type = 'button'
-  button.className = 'button button-small'
-  button.append(browser.device === null ? 'Sign out' : 'Sign out…')
-  button.append(element('span', 'visually-hidden', ` ${label}`))
-  button.addEventListener('click', () => {
-    if (browser.device !== null) actions.revoke(browser, label)
-    else if (session !== undefined) actions.end(session.session, label)
+  if (browser.device === null) return session === undefined ? null : endButton(session, label, actions)
+  if (!actions.canRevoke) return null
+  return button('Sign out…', label, () => {
+    actions.revoke(browser, label)
   })
-  return button
+}
+
+/** None for the log-in in front of the person: that one logs out. */
+function endButton(
+  session: BrowserSession,
+  label: string,
+  actions: BrowserActions,
+): HTMLButtonElement | null {
+  if (session.isThis) return null
+  return button('Sign out', label, () => {
+    actions.end(session.session, label)
+  })
+}
+
+function button(text: string, label: string, act: () => void): HTMLButtonElement {
+  const made = document.createElement('button')
+  made.type = 'button'
+  made.className = 'button button-small'
+  made.append(text, element('span', 'visually-hidden', ` ${label}`))
+  made.addEventListener('click', act)
+  return made
+}
+
+/** A log-in says itself which browser it is: more than one of a browser, or a foreign one in this, may be anybody's. */
+function hasDoubtful({ sessions, isThis }: KnownBrowser): boolean {
+  return sessions.length > 1 || (isThis && sessions.some((session) => !session.isThis))
+}
+
+function sessionList(browser: KnownBrowser, actions: BrowserActions): HTMLUListElement {
+  const list = document.createElement('ul')
+  list.className = 'browser-sessions'
+  list.append(
+    ...browser.sessions.map((session) => {
+      const label = `${nameOfSession(session)}, log-in ${dateAndTime(session.signedInAt)}`
+      const item = element('li', 'browser-session')
+      item.append(element('span', '', `${nameOfSession(session)}: ${notedOf(session)}.`))
+      const end = endButton(session, label, actions)
+      item.append(end ?? element('span', 'badge', 'You, now'))
+      return item
+    }),
+  )
+  return list
 }
 
 function nameOf({ device, sessions }: KnownBrowser): string {
   const [session] = sessions
   if (session !== undefined && session.name !== '') return session.name
-  return device === null ? 'Unknown browser' : 'Browser'
+  return device === null ? UNKNOWN : 'Browser'
+}
+
+function nameOfSession({ name }: BrowserSession): string {
+  return name === '' ? UNKNOWN : name
+}
+
+function notedOf(session: BrowserSession): string {
+  const from = session.address === '' ? '' : ` from ${session.address}`
+  return `log-in ${dateAndTime(session.signedInAt)}${from}, last seen ${dateAndTime(session.seenAt)}`
 }
 
 /** What the key chain says, then what the server noted. */
-function factsOf({ device, sessions }: KnownBrowser): string[] {
+function factsOf(browser: KnownBrowser): string[] {
+  const { device, sessions } = browser
   const facts: string[] = []
   if (device === null) facts.push('Logged in without keys: it can read nothing.')
   else facts.push(`On your key chain since ${dateAndTime(device.addedAt)} · number ${numberOf(device)}`)
-  const newest = newestOf(sessions)
+  const [newest] = sessions
   if (newest === undefined) facts.push('Nobody is logged in there now, as the server says.')
-  else {
-    const from = newest.address === '' ? '' : ` from ${newest.address}`
-    facts.push(
-      `The server noted: log-in ${dateAndTime(newest.signedInAt)}${from}, last seen ${dateAndTime(newest.seenAt)}.`,
-    )
-  }
+  else if (hasDoubtful(browser)) facts.push(DOUBT)
+  else facts.push(`The server noted: ${notedOf(newest)}.`)
   return facts
-}
-
-function newestOf(sessions: readonly BrowserSession[]): BrowserSession | undefined {
-  return sessions.toSorted((one, other) => other.seenAt - one.seenAt)[0]
 }
 
 function endedList(ended: readonly ChainDevice[]): HTMLDetailsElement {

@@ -275,7 +275,6 @@ export const decodeBrowsers: Decoder<{ readonly browsers: readonly BrowserSessio
     }),
   ),
 })
-export const decodeEntryStored = looseObject<{ readonly seq: number }>({ seq: positive })
 export const decodeRecoveryBegun: Decoder<RecoveryBegun> = looseObject<RecoveryBegun>({
   clientSalt: bytesOfLength(32),
   chain,

@@ -21,7 +21,6 @@ import type { Side } from './objects'
 
 export type { Side } from './objects'
 
-export const MAX_FRAME_BYTES = 131_072
 export const MAX_ENVELOPE_BYTES = 65_536
 
 export type ClientFrame =
@@ -70,8 +69,6 @@ export type ClientFrame =
     }
   | { readonly type: 'head.set'; readonly ref: number; readonly conversation: string; readonly head: Bytes }
   | { readonly type: 'ping'; readonly ref: number }
-
-export type ClientFrameOf<T extends ClientFrame['type']> = Extract<ClientFrame, { readonly type: T }>
 
 /** A stored envelope. `n` counts from 1 within its conversation, `storedAt` is the server's clock in milliseconds. */
 export interface Row {

@@ -480,6 +480,8 @@ export interface AccountKey {
 export interface DoorPublic {
   readonly kind: DoorKind
   readonly publicKey: Bytes
+  /** Made with the password or the code, over the identity that the door was made for. */
+  readonly tag: Bytes
 }
 
 export interface VaultContent {
@@ -502,7 +504,7 @@ export function encodeVaultContent(content: VaultContent): Bytes {
     VERSION,
     content.identityPublic,
     content.accountKeys.map((key) => [key.generation, key.seed]),
-    content.doors.map((door) => [door.kind, door.publicKey]),
+    content.doors.map((door) => [door.kind, door.publicKey, door.tag]),
     [content.chain.seq, content.chain.head],
     content.pins.map((pin) => [
       pin.conversation,
@@ -562,8 +564,12 @@ function preferences(place: CborValue | undefined): Preferences {
 }
 
 function doorPublic(place: CborValue): DoorPublic {
-  const [kind, publicKey] = places(place, 2, 'door')
-  return { kind: doorKind(kind), publicKey: bytesAt(publicKey, 'door key', ACCOUNT_KEY_BYTES) }
+  const [kind, publicKey, tag] = places(place, 3, 'door')
+  return {
+    kind: doorKind(kind),
+    publicKey: bytesAt(publicKey, 'door key', ACCOUNT_KEY_BYTES),
+    tag: bytesAt(tag, 'door tag', HASH_BYTES),
+  }
 }
 
 /** Also used for the JSON form of a door. */

@@ -1,5 +1,5 @@
 import 'fake-indexeddb/auto'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import {
   type AccountTools,
   changePassword,
@@ -15,19 +15,35 @@ import {
   signUp,
   type Step,
 } from '../../src/chat/account_session'
-import { DoorClosed } from '../../src/crypto/errors'
-import { authKey, normalisePassword, passwordSalt } from '../../src/crypto/password'
+import { importAesKey } from '../../src/crypto/box'
+import { publicDoors } from '../../src/crypto/account'
+import { type DoorKey, sealDoor } from '../../src/crypto/doors'
+import { ed25519 } from '../../src/crypto/ed25519'
+import { ChainRolledBack, DoorClosed, VaultAltered, VaultRolledBack } from '../../src/crypto/errors'
+import { publicOfSeed } from '../../src/crypto/hpke'
+import {
+  extendKeyChain,
+  newestAccountKey,
+  positionOfChain,
+  signChainEntry,
+  verifyKeyChain,
+} from '../../src/crypto/key_chain'
+import { authKey, normalisePassword, passwordDoor, passwordSalt } from '../../src/crypto/password'
+import { recoveryDoor } from '../../src/crypto/recovery_code'
+import { EMPTY_VAULT, sealVault } from '../../src/crypto/vault'
 import { ApiRefused, ApiUnreachable } from '../../src/net/api'
-import { forgetEverything, loadAccount, lockAccount } from '../../src/store/account_store'
+import { forgetEverything, loadAccount, loadDevice, lockAccount } from '../../src/store/account_store'
 import {
   type AccountRecord,
   type Database,
+  type DeviceRecord,
   openDatabase,
   removeDatabase,
   StorageRefused,
 } from '../../src/store/database'
-import { type Bytes, concat, fromBase64url, systemRandom, toHex } from '../../src/wire/bytes'
-import { encodeKeys } from '../../src/wire/api'
+import { noteSeen } from '../../src/store/seen'
+import { encodeDoor, encodeKeys, encodeVault } from '../../src/wire/api'
+import { type Bytes, concat, fromBase64url, systemRandom, toBase64url, toHex } from '../../src/wire/bytes'
 import { AccountServer, type Keys, lostAnswer, once, refusal } from './account_server'
 
 const ALICE = { username: 'Alice1', password: 'Blue7-Harbour' }
@@ -256,22 +272,26 @@ test('the recovery code sets a new password, brings the identity back and is rep
   await removeDatabase('alice1')
 
   const code = first.recoveryCode
-  const recovered = await recover({ username: 'alice1', password: 'New-8-Harbour', code }, tools)
+  const recovered = await recover(
+    { username: 'alice1', password: 'New-8-Harbour', code },
+    { forget: false },
+    tools,
+  )
 
   expect(recovered.username).toBe('Alice1')
   expect(recovered.newCode).not.toEqual(code)
   expect((await stored())?.browser.identityPublic).toEqual(first.browser.identityPublic)
   await logInAlice(undefined, 'New-8-Harbour')
-  await expect(recover({ ...ALICE, code }, tools)).rejects.toThrow(DoorClosed)
+  await expect(recover({ ...ALICE, code }, { forget: false }, tools)).rejects.toThrow(DoorClosed)
 })
 
 test('a recovery whose last answer was lost says that nobody knows', async () => {
   const { recoveryCode: code } = await signUpAlice()
   server.after = once('/api/recovery/finish/', lostAnswer())
 
-  await expect(recover({ ...ALICE, password: 'New-8-Harbour', code }, tools)).rejects.toThrow(
-    RecoveryUncertain,
-  )
+  await expect(
+    recover({ ...ALICE, password: 'New-8-Harbour', code }, { forget: false }, tools),
+  ).rejects.toThrow(RecoveryUncertain)
 })
 
 test('a changed password opens the same account, and the old one no longer does', async () => {
@@ -317,13 +337,136 @@ test('confirming tells the server, which then stops reminding', async () => {
   expect(server.accounts.get('alice1')?.recoveryConfirmed).toBe(true)
 })
 
+describe('a server that seals other keys to the door', () => {
+  test('opens no browser with them, not even one that never knew this person', async () => {
+    const { recoveryCode: code } = await signUpAlice()
+    await forgeKeys()
+
+    await expect(logInAlice()).rejects.toThrow(VaultAltered)
+    await removeDatabase('alice1')
+    await expect(logInAlice()).rejects.toThrow(VaultAltered)
+    const recovery = { ...ALICE, password: 'New-8-Harbour', code }
+    await expect(recover(recovery, { forget: false }, tools)).rejects.toThrow(VaultAltered)
+
+    expect(await stored()).toBeUndefined()
+  })
+
+  test('takes over no browser that has kept the identity, even if it knows the password', async () => {
+    const first = await signUpAlice()
+    await forgeKeys(await aliceDoors(first.recoveryCode))
+
+    await expect(logInAlice()).rejects.toThrow(OtherIdentity)
+    await inDatabase(lockAccount)
+    await expect(logInAlice()).rejects.toThrow(OtherIdentity)
+
+    expect(toHex((await deviceKept()).device.id)).toBe(toHex(first.browser.device.id))
+  })
+
+  test('gets nothing from a recovery, a new password or a new code either', async () => {
+    const { recoveryCode: code } = await signUpAlice()
+    await forgeKeys(await aliceDoors(code))
+
+    const newPassword = 'New-8-Harbour'
+    await expect(
+      recover({ ...ALICE, password: newPassword, code }, { forget: false }, tools),
+    ).rejects.toThrow(OtherIdentity)
+    await expect(changePassword({ ...ALICE, newPassword }, tools)).rejects.toThrow(OtherIdentity)
+    await expect(replaceRecoveryCode(ALICE, tools)).rejects.toThrow(OtherIdentity)
+  })
+
+  test('cannot say that there are no keys yet', async () => {
+    await signUpAlice()
+    const account = server.accounts.get('alice1')
+    if (account) account.keys = null
+
+    await expect(logInAlice()).rejects.toThrow(OtherIdentity)
+  })
+})
+
+test('a log-in takes no older vault than this browser has seen, and no shorter chain', async () => {
+  await signUpAlice()
+  const old = server.accounts.get('alice1')?.keys?.vault
+  await inDatabase((database) => noteSeen(database, { vaultVersion: 5 }))
+  await expect(logInAlice()).rejects.toThrow(VaultRolledBack)
+  expect(old?.version).toBe(1)
+
+  await logInAlice({ forget: true })
+  const chain = { identityPublic: (await deviceKept()).identityPublic, seq: 9, head: new Uint8Array(32) }
+  await inDatabase((database) => noteSeen(database, { chain }))
+
+  await expect(logInAlice()).rejects.toThrow(ChainRolledBack)
+})
+
+test('a new account under the name of an old one leaves nothing of the old one here', async () => {
+  await signUpAlice()
+  await inDatabase((database) => noteSeen(database, { vaultVersion: 5 }))
+  server.accounts.clear()
+
+  await signUpAlice()
+
+  await logInAlice()
+})
+
+/** Another identity behind the person's own doors, with a `reset` on their own chain. Without `made`, all that a server can do. */
+async function forgeKeys(made: readonly DoorKey[] = []): Promise<void> {
+  const account = server.accounts.get('alice1')
+  if (!account?.keys) throw new Error('no keys')
+  const { keys } = account
+  const [name, before] = ['alice1', keys.chain.map(fromBase64url)]
+  const real = await verifyKeyChain(before, { origin: ORIGIN, name })
+  const [identitySeed, accountSeed, vaultKey] = [systemRandom(32), systemRandom(32), systemRandom(32)]
+  const identityPublic = await (await ed25519()).publicOf(identitySeed)
+  const generation = newestAccountKey(real).generation + 1
+  const accountPublic = await publicOfSeed(accountSeed)
+  const payload = { kind: 'reset', origin: ORIGIN, name, identityPublic, generation, accountPublic } as const
+  const key = { kind: 'seed', seed: identitySeed } as const
+  const entry = await signChainEntry({ previous: positionOfChain(real), payload, key, at: 1 })
+  const chain = positionOfChain(await extendKeyChain(real, [entry]))
+  const guessed = (keys.doors as unknown as { kind: 'password' | 'recovery'; public: string }[]).map(
+    (door) => ({ kind: door.kind, publicKey: fromBase64url(door.public), tag: systemRandom(32) }),
+  )
+  const doors = made.length > 0 ? await publicDoors(made, { name, identityPublic }) : guessed
+  const content = {
+    ...EMPTY_VAULT,
+    identityPublic,
+    accountKeys: [{ generation, seed: accountSeed }],
+    doors,
+    chain,
+  }
+  const sealed = { vaultKey: await importAesKey(vaultKey), name, version: 99, content, random: systemRandom }
+  account.keys = {
+    ...keys,
+    chain: [...keys.chain, toBase64url(entry)],
+    doors: (await Promise.all(
+      doors.map(async (door) => encodeDoor(await sealDoor(door, name, { vaultKey, identitySeed }))),
+    )) as Keys['doors'],
+    vault: encodeVault(await sealVault(sealed)) as Keys['vault'],
+  }
+}
+
+async function deviceKept(): Promise<DeviceRecord> {
+  const database = await openDatabase('alice1')
+  const kept = await loadDevice(database)
+  database.close()
+  if (kept === undefined) throw new Error('nothing kept')
+  return kept
+}
+
 function keysOnTheWire(prepared: PreparedSignUp): Keys {
   return encodeKeys(prepared.keys) as Keys
 }
 
-async function createWithoutKeys(): Promise<void> {
+async function aliceDoors(recoveryCode: Bytes): Promise<DoorKey[]> {
+  return [await passwordDoor(await aliceStretched()), await recoveryDoor(recoveryCode)]
+}
+
+async function aliceStretched(): Promise<Bytes> {
   const clientSalt = fromBase64url('A'.repeat(43))
   const salt = await passwordSalt({ origin: ORIGIN, name: 'alice1', clientSalt })
-  const stretched = await unsafeCheapStretchForTests({ password: normalisePassword(ALICE.password), salt })
+  return unsafeCheapStretchForTests({ password: normalisePassword(ALICE.password), salt })
+}
+
+async function createWithoutKeys(): Promise<void> {
+  const stretched = await aliceStretched()
   server.create('Alice1', await authKey(stretched), 'A'.repeat(43))
 }

@@ -197,20 +197,22 @@ export class Human {
 
   /** Password and recovery code are lost: a new identity, and all browsers signed out. */
   async startFresh(): Promise<Browser> {
-    const { name, server } = this
-    const keys = decodeKeys(await server.api({ name, device: null }).request('GET', '/api/keys/'))
-    const reset = await resetAccount({
-      origin: ORIGIN,
-      name,
-      entries: keys.chain,
-      vaultVersion: keys.vault.version,
-      stretched: this.#stretched,
-      recoveryCode: systemRandom(20),
-      ...chance(),
+    const { name } = this
+    const fresh = await this.#untilFirst(async (api) => {
+      const keys = decodeKeys(await api.request('GET', '/api/keys/'))
+      const reset = await resetAccount({
+        origin: ORIGIN,
+        name,
+        entries: keys.chain,
+        vaultVersion: keys.vault.version,
+        stretched: this.#stretched,
+        recoveryCode: systemRandom(20),
+        ...chance(),
+      })
+      await api.request('POST', '/api/keys/reset/', encodeReset({ authKey: 'ak1:', ...reset }))
+      return reset.browser
     })
-    const api = server.api({ name, device: null })
-    await api.request('POST', '/api/keys/reset/', encodeReset({ authKey: 'ak1:', ...reset }))
-    return this.#browser(reset.browser)
+    return this.#browser(fresh)
   }
 
   async #newDevice(): Promise<BrowserKeys> {

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import type { ServerFrame } from '../../src/wire/frames'
-import { type Browser, type Cast, cast, eventually, type Tab, textsOf, write } from './cast'
+import { type Browser, type Cast, cast, eventually, hastyClock, type Tab, textsOf, write } from './cast'
 
 const started: Browser[] = []
 
@@ -65,6 +65,27 @@ test('a reload keeps what was not sent, and shows what was', async () => {
   await eventually(() => textsOf(reloaded).length === 2 && textsOf(b).length === 2, 'the second arrives')
   expect(textsOf(reloaded)).toEqual(['one', 'two'])
   calm(reloaded, b)
+})
+
+test('what waited goes out in the order of writing, also what was written in the same instant', async () => {
+  const clock = hastyClock()
+  const instant = clock.now()
+  const all = await cast({ ...clock, now: () => instant })
+  started.push(all.alice, all.bob)
+  const { alice, bob, server } = all
+  const a = await alice.tab()
+  const b = await bob.tab()
+  await eventually(() => ready(a) && ready(b), 'both are ready')
+  server.fault = (when, type) => (when === 'before' && type === 'envelope.send' ? 'break' : 'pass')
+  const written = Array.from({ length: 12 }, (_, number) => `m${number}`)
+  for (const text of written) await write(a, text)
+
+  a.crash()
+  server.fault = () => 'pass'
+  await alice.tab()
+
+  await eventually(() => textsOf(b).length === written.length, 'all arrive')
+  expect(textsOf(b)).toEqual(written)
 })
 
 test('an answer that was lost does not double the message, not even when the tab dies with it', async () => {

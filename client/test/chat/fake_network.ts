@@ -408,6 +408,7 @@ export class FakeServer {
       }
       case 'chain.get': {
         const name = conversation.members[frame['whose'] === 'own' ? side : side === 0 ? 1 : 0]
+        if (!this.people.has(name)) return refused('peer_has_no_keys')
         const chain = this.#person(name).chain.slice(frame['after'] as number)
         // Two at a time, so that `more` is followed.
         const entries = chain.slice(0, 2)

@@ -2,6 +2,7 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { expectFriend } from '../../src/chat/expected_friends'
 import { logNext, logStart } from '../../src/crypto/log'
 import { type Bytes, fromBase64url, systemRandom, toHex, uuidToBytes } from '../../src/wire/bytes'
+import type { Summary } from '../../src/wire/frames'
 import { decodeHead } from '../../src/wire/objects'
 import { type Browser, type Cast, cast, eventually, Human, type Tab, textsOf, write } from './cast'
 
@@ -277,6 +278,59 @@ describe('a friend who starts over', () => {
 
     await eventually(() => again.session.selected?.alarm === 'identity_changed', 'an alarm')
     expect(room(again).canSend).toBe(false)
+  })
+})
+
+describe('a conversation that the server gives to somebody else', () => {
+  type Lie = (summary: Summary) => Summary
+  const lies: Record<string, Lie> = {
+    'under another name': (summary) => ({ ...summary, peer: 'carol' }),
+    'with the sides swapped': (summary) => ({ ...summary, side: summary.side === 0 ? 1 : 0 }),
+  }
+
+  async function lied(lie: Lie): Promise<Cast & { a: Tab; b: Tab }> {
+    const all = await acquainted()
+    const { server, bob } = all
+    server.tamper = (frame, to) => {
+      if (to !== bob.keys.name) return frame
+      if (frame.type === 'conversation.changed') return { ...frame, summary: lie(frame.summary) }
+      return frame.type === 'conversations' ? { ...frame, items: frame.items.map(lie) } : frame
+    }
+    return all
+  }
+
+  test.each(Object.entries(lies))('%s stays what it was, and nothing is sent', async (_, lie) => {
+    const { b, server, stored } = await lied(lie)
+    const { peer, side } = room(b).summary
+
+    server.changed(stored)
+
+    await eventually(() => room(b).alarm === 'renamed', 'an alarm')
+    expect(room(b).summary).toMatchObject({ peer, side })
+    await write(b, 'who are you?')
+    await nextSecond()
+    expect(stored.rows).toHaveLength(2)
+  })
+
+  test('in the list after a reconnect is an alarm as well', async () => {
+    const { b, bob, server } = await lied((summary) => ({ ...summary, peer: 'carol' }))
+
+    server.cut(bob.keys.name)
+
+    await eventually(() => room(b).alarm === 'renamed', 'an alarm')
+  })
+
+  test('whose name is only written in capitals is the same', async () => {
+    const { a, b, server, stored } = await lied((summary) => ({
+      ...summary,
+      peer: summary.peer.toUpperCase(),
+    }))
+
+    server.changed(stored)
+
+    await write(b, 'still you')
+    await arrived(3, a, b)
+    calm(a, b)
   })
 })
 

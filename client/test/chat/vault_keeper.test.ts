@@ -1,9 +1,12 @@
+import 'fake-indexeddb/auto'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { VaultKeeper } from '../../src/chat/vault_keeper'
 import { type BrowserKeys, createAccount } from '../../src/crypto/account'
+import { VaultRolledBack } from '../../src/crypto/errors'
 import { pinOf, positionOf, withPin, withPreferences } from '../../src/crypto/vault'
 import { type Api, ApiRefused, ApiUnreachable } from '../../src/net/api'
+import { type Database, openDatabase } from '../../src/store/database'
 import { decodeVault, encodeVault, type SealedVault } from '../../src/wire/api'
 import { type Bytes, systemRandom } from '../../src/wire/bytes'
 import type { Pin } from '../../src/wire/objects'
@@ -58,15 +61,31 @@ async function desk(): Promise<Desk> {
   const { keys, browser } = await account
   const server = new VaultServer(keys.vault)
   const problems: unknown[] = []
-  const keepers = Array.from({ length: BROWSERS }, () => keeper(server, browser, problems))
+  const databases = await Promise.all(Array.from({ length: BROWSERS }, newDatabase))
+  const keepers = databases.map((database) => keeper(server, { keys: browser, database }, problems))
   for (const one of keepers) await one.load()
   return { server, keepers, problems }
 }
 
 /** Writes only when it is told to. */
-function keeper({ api }: VaultServer, keys: BrowserKeys, problems: unknown[]): VaultKeeper {
+function keeper(
+  { api }: VaultServer,
+  browser: { readonly keys: BrowserKeys; readonly database: Database },
+  problems: unknown[],
+): VaultKeeper {
   const clock = { now: () => 0, after: () => () => undefined }
-  return new VaultKeeper({ api, clock, random: systemRandom, keys, onProblem: (one) => problems.push(one) })
+  const onProblem = (one: unknown): void => {
+    problems.push(one)
+  }
+  return new VaultKeeper({ api, clock, random: systemRandom, ...browser, onProblem })
+}
+
+let databases = 0
+
+/** Of a browser of its own. */
+function newDatabase(): Promise<Database> {
+  databases += 1
+  return openDatabase(`keeper${databases}`)
 }
 
 /** Everybody has written and read all. */
@@ -227,3 +246,18 @@ describe('browsers that write one vault', () => {
 function raise(): never {
   throw new Error('There is no such browser.')
 }
+
+test('a page that is opened later takes no older vault than this browser has seen', async () => {
+  const { keys, browser } = await account
+  const server = new VaultServer(keys.vault)
+  const here = { keys: browser, database: await newDatabase() }
+  const before = keeper(server, here, [])
+  await before.load()
+  before.change((content) => withPreferences(content, { sharesRead: false }))
+  await before.flush()
+  expect(server.vault.version).toBe(2)
+
+  server.vault = keys.vault
+
+  await expect(keeper(server, here, []).load()).rejects.toThrow(VaultRolledBack)
+})

@@ -144,10 +144,14 @@ describe('an account', () => {
     const unlocked = await unlock(stored, await passwordDoor(STRETCHED))
     const replaced = await replaceRecoveryCode(unlocked, { newCode: NEW_CODE, random: countingRandom(1) })
 
-    await checkRecoveryCode(unlocked.vault.content, CODE)
-    await checkRecoveryCode(replaced.unlocked.vault.content, NEW_CODE)
-    await expect(checkRecoveryCode(unlocked.vault.content, NEW_CODE)).rejects.toThrow(DoorClosed)
-    await expect(checkRecoveryCode(replaced.unlocked.vault.content, CODE)).rejects.toThrow(DoorClosed)
+    await checkRecoveryCode(unlocked.vault.content, CODE, unlocked.name)
+    await checkRecoveryCode(replaced.unlocked.vault.content, NEW_CODE, unlocked.name)
+    await expect(checkRecoveryCode(unlocked.vault.content, NEW_CODE, unlocked.name)).rejects.toThrow(
+      DoorClosed,
+    )
+    await expect(checkRecoveryCode(replaced.unlocked.vault.content, CODE, unlocked.name)).rejects.toThrow(
+      DoorClosed,
+    )
     expect(replaced.recoveryHash).toEqual(await recoveryHash(NEW_CODE))
   })
 

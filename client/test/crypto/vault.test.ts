@@ -118,7 +118,7 @@ describe('merging two vaults', () => {
 
   it('takes the identity that was accepted here over the one that was before', () => {
     const base = withPin(EMPTY, pin(1))
-    const changed = withPin(EMPTY, pin(1, { identityPublic: filled(32, 50) }))
+    const changed = withPin(EMPTY, pin(1, { identityPublic: filled(32, 50), seq: 3, head: filled(32, 8) }))
 
     expect(mergeVaults({ base, mine: changed, theirs: base })).toEqual(changed)
     expect(mergeVaults({ base, mine: base, theirs: changed })).toEqual(changed)
@@ -207,6 +207,23 @@ describe('merging two vaults', () => {
     for (const [mine, theirs] of contradictions) {
       expect(() => mergeVaults({ base: EMPTY, mine, theirs })).toThrow(ChainForked)
     }
+  })
+
+  it('lets no comparison give way to another identity on another chain', () => {
+    const base = withPin(EMPTY, pin(1))
+    const compared = withPin(EMPTY, pin(1, { verifiedAt: 5, seq: 9, head: filled(32, 9) }))
+    const stranger = { identityPublic: filled(32, 50), head: filled(32, 50) }
+    const beside = withPin(EMPTY, pin(1, { ...stranger, seq: 9 }))
+    const before = withPin(EMPTY, pin(1, { ...stranger, seq: 5 }))
+
+    for (const [mine, theirs] of [
+      [compared, beside],
+      [compared, before],
+    ] as const) {
+      expect(() => mergeVaults({ base, mine, theirs })).toThrow(ChainForked)
+      expect(() => mergeVaults({ base, mine: theirs, theirs: mine })).toThrow(ChainForked)
+    }
+    expect(() => mergeVaults({ base: EMPTY, mine: compared, theirs: beside })).toThrow(ChainForked)
   })
 })
 

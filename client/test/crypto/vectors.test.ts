@@ -4,7 +4,7 @@ import { beforeAll, describe, expect, it } from 'vitest'
 import { argon2 } from '../../src/crypto/argon2'
 import { importAesKey } from '../../src/crypto/box'
 import { createFromSeed } from '../../src/crypto/device'
-import { openDoor } from '../../src/crypto/doors'
+import { openDoor, publicDoor } from '../../src/crypto/doors'
 import { native, sign } from '../../src/crypto/ed25519'
 import { noble } from '../../src/crypto/ed25519_noble'
 import { openEnvelope, padme, sealEnvelope } from '../../src/crypto/envelope'
@@ -199,6 +199,19 @@ describe('doors', () => {
       )
     }
   })
+})
+
+it('a tag ties a door to one identity', async () => {
+  const { alice, bob } = people
+  const key = await passwordDoor(bytes(alice.stretched))
+  const owner = { name: alice.name, identityPublic: bytes(alice.identity_public) }
+
+  const { tag } = await publicDoor(key, owner)
+
+  expect(toHex(tag)).toBe(alice.doors[0]?.tag)
+  const other = { ...owner, identityPublic: bytes(bob.identity_public) }
+  expect((await publicDoor(key, other)).tag).not.toEqual(tag)
+  expect((await publicDoor(key, { ...owner, name: bob.name })).tag).not.toEqual(tag)
 })
 
 describe('a key chain', () => {

@@ -1,8 +1,8 @@
 import { beforeAll, describe, expect, it } from 'vitest'
 
 import { sealEnvelope, type SealedEnvelope } from '../../src/crypto/envelope'
-import { LogMismatch, WriterBroken } from '../../src/crypto/errors'
-import { checkLogHash, logRows, logStart } from '../../src/crypto/log'
+import { WriterBroken } from '../../src/crypto/errors'
+import { logStart } from '../../src/crypto/log'
 import {
   advanceWriters,
   joinWriters,
@@ -92,23 +92,5 @@ describe('writers', () => {
     expect(() => {
       requireFromFirst(newer)
     }).toThrow(WriterBroken)
-  })
-})
-
-describe('the log', () => {
-  it('is refused when numbers are missing or another hash is known', async () => {
-    const rows = sent.map(({ envelope }, index) => ({ n: index + 1, envelope }))
-    const start = await logStart(CONVERSATION)
-    const positions = await logRows(start, rows)
-    const last = positions.at(-1)
-    if (last === undefined) throw new Error('Five were sent.')
-
-    expect(positions.map(({ n }) => n)).toEqual([1, 2, 3, 4, 5])
-    await expect(logRows(start, rows.slice(1))).rejects.toThrow(LogMismatch)
-    checkLogHash(last, undefined)
-    checkLogHash(last, last.hash)
-    expect(() => {
-      checkLogHash(last, start.hash)
-    }).toThrow(LogMismatch)
   })
 })

@@ -142,6 +142,15 @@ test('keys that another browser renewed ask for the password, those of another t
   expect(offersFor(true)).toEqual([{ kind: 'reload', label: 'Reload' }])
 })
 
+test('an alarm of the account offers what helps, which is never to ask the conversation again', () => {
+  const offersFor = (code: AlarmCode): unknown =>
+    bannersOf({ ...session({ kind: 'open' }), trouble: { kind: 'alarm', code } }, null, NOW)[0]?.offers
+
+  expect(offersFor('own_identity_changed')).toEqual([{ kind: 'sign_in', label: 'Sign in again' }])
+  expect(offersFor('vault_rolled_back')).toEqual([{ kind: 'reload', label: 'Reload' }])
+  expect(offersFor('chain_forked')).toEqual([{ kind: 'reload', label: 'Reload' }])
+})
+
 test('messages that wait for new keys are counted, and sent only on demand', () => {
   const held = (heldMessages: number): RoomSource =>
     ({
@@ -183,6 +192,7 @@ test('every alarm has a title, a sentence and an action', () => {
     'no_account_key',
     'vault_altered',
     'vault_rolled_back',
+    'renamed',
     'history_shortened',
     'history_gap',
     'head_ahead',

@@ -19,7 +19,8 @@ from django.utils.module_loading import import_string
 from twisted.internet import reactor
 from twisted.internet.task import LoopingCall
 
-from securechat import certificates, sealed
+from securechat import assets, certificates, sealed
+from securechat.assets import BuildMissing
 from securechat.certificates import CertificateProblem
 from securechat.serving.server import CannotListen, GuardedServer, bind
 from securechat.serving.tls import TLSContexts
@@ -127,3 +128,7 @@ def _check_database() -> None:
 def _check_static_files() -> None:
     if not os.path.exists(Path(settings.STATIC_ROOT) / "staticfiles.json"):
         raise CommandError("The static files are not there. Run: make build")
+    try:
+        assets.read_build(assets.collected_manifest())
+    except BuildMissing as problem:
+        raise CommandError(str(problem)) from None

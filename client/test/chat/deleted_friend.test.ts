@@ -1,0 +1,68 @@
+import { afterEach, expect, test } from 'vitest'
+import { isGone } from '../../src/ui/person'
+import { type Browser, type Cast, cast, eventually, type Tab, textsOf, write } from './cast'
+
+const started: Browser[] = []
+
+afterEach(() => {
+  for (const browser of started.splice(0)) for (const tab of [...browser.tabs]) tab.crash()
+})
+
+/** Both have written; then Bob's account is deleted. */
+async function deleted(): Promise<Cast & { a: Tab }> {
+  const all = await cast()
+  started.push(all.alice, all.bob)
+  const a = await all.alice.tab()
+  const b = await all.bob.tab()
+  await eventually(() => b.session.selected?.phase === 'ready', 'Bob is ready')
+  await write(a, 'hello')
+  await write(b, 'hi')
+  await eventually(() => textsOf(a).length === 2 && textsOf(b).length === 2, 'both have both')
+  b.crash()
+  all.server.people.delete(all.bob.keys.name)
+  return { ...all, a }
+}
+
+function calm({ session }: Tab): void {
+  expect(session.trouble).toBeNull()
+  expect(session.selected?.alarm).toBeNull()
+}
+
+test('a friend whose account is gone is no alarm, and what was shown stays', async () => {
+  const { a, server, stored } = await deleted()
+
+  server.changed(stored)
+
+  await eventually(() => a.session.selected?.summary.peerHasKeys === false, 'it is told')
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  expect(a.session.selected?.phase).toBe('ready')
+  expect(textsOf(a)).toEqual(['hello', 'hi'])
+  expect(a.session.selected && isGone(a.session.selected.summary)).toBe(true)
+  calm(a)
+})
+
+test('nor is it to a tab that listed the friend before and looks afterwards', async () => {
+  const { a, alice, server } = await deleted()
+  a.crash()
+  server.tamper = (frame) =>
+    frame.type === 'conversations'
+      ? { ...frame, items: frame.items.map((item) => ({ ...item, peerHasKeys: true })) }
+      : frame
+
+  const late = await alice.tab()
+
+  await eventually(() => late.session.selected?.phase === 'no_peer_keys', 'it is found out')
+  expect(late.session.selected && isGone(late.session.selected.summary)).toBe(true)
+  calm(late)
+})
+
+test('an empty key chain of a friend who was known still is one', async () => {
+  const { a, alice, bob, server } = await deleted()
+  a.crash()
+  const known = server.people.get(alice.keys.name)
+  if (known) server.people.set(bob.keys.name, { ...known, chain: [] })
+
+  const late = await alice.tab()
+
+  await eventually(() => late.session.selected?.alarm === 'chain_rolled_back', 'the alarm')
+})
