@@ -41,7 +41,13 @@ LISTEN_PORT = env.int("LISTEN_PORT", default=urlsplit(PUBLIC_ORIGIN).port or 443
 REDIRECT_PORT = env.int("REDIRECT_PORT", default=0)
 MAX_BODY_BYTES = 2_097_152
 HEADER_DEADLINE = timedelta(seconds=10)  # For the TLS handshake and a request's first line and headers.
-BODY_DEADLINE = timedelta(seconds=60)
+BODY_DEADLINE = timedelta(
+    seconds=env.int("BODY_DEADLINE_SECONDS", default=60)
+)  # For a request's body, and for each 64 KiB of an answer to be read.
+SEND_DEADLINE = timedelta(seconds=env.int("SEND_DEADLINE_SECONDS", default=10))  # For the same of a socket.
+# Connections to one process; 0 is no limit.
+MAX_CONNECTIONS = env.int("MAX_CONNECTIONS", default=10_000)
+MAX_CONNECTIONS_PER_ADDRESS = env.int("MAX_CONNECTIONS_PER_ADDRESS", default=256)
 SHUTDOWN_DEADLINE = timedelta(seconds=5)
 CERTS_DIR = env.path("CERTS_DIR", default=str(BASE_DIR / "certs"))()
 TLS_CERTIFICATE_FILE = env.str("TLS_CERTIFICATE_FILE", default="")
@@ -182,6 +188,8 @@ FRAMES_PER_SECOND = env.int("FRAMES_PER_SECOND", default=50)
 FRAME_BURST = env.int("FRAME_BURST", default=500)
 CONVERSATIONS_PAGE_ROWS = 50
 SESSION_CHECK = timedelta(seconds=4)
+SOCKET_INPUT_FRAMES = env.int("SOCKET_INPUT_FRAMES", default=64)
+SOCKET_INPUT_BYTES = env.int("SOCKET_INPUT_BYTES", default=262_144)
 SOCKET_QUEUE_FRAMES = env.int("SOCKET_QUEUE_FRAMES", default=512)
 SOCKET_QUEUE_BYTES = env.int("SOCKET_QUEUE_BYTES", default=4_194_304)
 WRITER_QUEUE_ENVELOPES = env.int("WRITER_QUEUE_ENVELOPES", default=2_000)

@@ -1,4 +1,4 @@
-"""Daphne's protocols with limits: on a request's size and time, and an honest end for a frame that is too large."""
+"""Daphne's protocols with limits: on a request's size and time, on what waits in either direction, and honest ends."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from django.conf import settings
 from twisted.internet import reactor
 from twisted.internet.interfaces import IAddress, IDelayedCall
 from twisted.web import http
+
+from securechat.serving.flow import Incoming, Outgoing
 
 _LINGER = timedelta(seconds=2)  # For a browser that is still sending to read the refusal.
 
@@ -27,6 +29,7 @@ class GuardedChannel(http.HTTPChannel):
         self._deadline: IDelayedCall | None = None
         self._is_refused = False
         self._body_bytes = 0
+        self.outgoing = Outgoing(cut_off=self.forceAbortClient)
 
     def connectionMade(self) -> None:
         super().connectionMade()
@@ -34,7 +37,16 @@ class GuardedChannel(http.HTTPChannel):
 
     def connectionLost(self, reason: Any) -> None:
         self._set_deadline(None)
+        self.outgoing.free()
         super().connectionLost(reason)
+
+    def pauseProducing(self) -> None:
+        self.outgoing.fill(until=settings.BODY_DEADLINE)
+        super().pauseProducing()
+
+    def resumeProducing(self) -> None:
+        self.outgoing.free()
+        super().resumeProducing()
 
     def dataReceived(self, data: bytes) -> None:
         if not self._is_refused:
@@ -110,6 +122,71 @@ class GuardedHTTPFactory(HTTPFactory):
 
 
 class GuardedWebSocketProtocol(WebSocketProtocol):
+    """Takes nothing in while the application has enough to do, or while the peer does not read what it is sent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.incoming = Incoming(changed=self._balance)
+        self.outgoing = Outgoing(cut_off=self._cut_off)
+        self._takes_input = True
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self.transport.unregisterProducer()  # The HTTP channel that this connection began as.
+        self.transport.registerProducer(self, True)
+
+    def connectionLost(self, reason: Any) -> None:
+        self.outgoing.free()
+        super().connectionLost(reason)
+
+    def pauseProducing(self) -> None:
+        self.outgoing.fill(until=settings.SEND_DEADLINE)
+        self._balance()
+
+    def resumeProducing(self) -> None:
+        self.outgoing.free()
+        self._balance()
+
+    def stopProducing(self) -> None:
+        pass  # Twisted calls it when the connection is lost, which is heard of anyway.
+
+    def dataReceived(self, data: bytes) -> None:
+        super().dataReceived(data)
+        if not self._takes_input:
+            self.transport.pauseProducing()  # Daphne lets the transport go on after the handshake.
+
+    def processData(self) -> bool:
+        return bool(self._takes_input and super().processData())
+
+    def onAutoPingTimeout(self) -> None:
+        """An answer to a ping may be in what is not taken in; ``SEND_DEADLINE`` is for who does not read."""
+        if self._takes_input:
+            super().onAutoPingTimeout()
+        else:
+            self.autoPingTimeoutCall = None
+
+    def _balance(self) -> None:
+        takes_input = not (self.incoming.is_full or self.outgoing.is_full)
+        if takes_input == self._takes_input:
+            return
+        self._takes_input = takes_input
+        if takes_input:
+            reactor.callLater(0, self._take_in)
+        else:
+            self.transport.pauseProducing()
+
+    def _take_in(self) -> None:
+        """First what was received before the pause."""
+        if self._takes_input and self.state != self.STATE_CLOSED:
+            self.consumeData()
+            if self._takes_input:
+                self.transport.resumeProducing()
+
+    def _cut_off(self) -> None:
+        self.wasClean = False
+        self.wasNotCleanReason = "the peer does not read"
+        self.dropConnection(abort=True)
+
     def serverClose(self, code: int | None = None) -> None:
         """autobahn lets applications close with 1000 and 3000 to 4999 only; these are for servers (RFC 6455, IANA)."""
         if code in _CODES_OF_SERVERS:

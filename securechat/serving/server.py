@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import socket
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from daphne.server import Server
@@ -17,8 +19,8 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IOpenSSLContextFactory
 from twisted.logger import globalLogBeginner
-from twisted.protocols.tls import TLSMemoryBIOFactory
 
+from securechat.serving.admission import Admission, AdmittingFactory, AdmittingTLSFactory
 from securechat.serving.guards import GuardedHTTPFactory, GuardedWebSocketFactory, GuardedWebSocketProtocol
 from securechat.serving.redirect import RedirectFactory
 
@@ -61,6 +63,12 @@ def _why(error: OSError, address: str, port: int) -> str:
     return f"This computer cannot listen on {address}, port {port}: {error.strerror}."
 
 
+def _open_as_many_files_as_allowed() -> None:
+    """Each connection is one, and many systems begin with 1,024."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 class GuardedServer(Server):
     """``before_end`` runs first when the server is told to stop; ``at_the_latest`` when it did not manage to in time."""
 
@@ -88,6 +96,7 @@ class GuardedServer(Server):
         self._at_the_latest = at_the_latest
 
     def run(self) -> None:
+        _open_as_many_files_as_allowed()
         self.connections: dict[Any, dict[str, Any]] = {}
         self.http_factory = GuardedHTTPFactory(self)
         self.ws_factory = GuardedWebSocketFactory(self, server=self.server_name)
@@ -95,12 +104,30 @@ class GuardedServer(Server):
         globalLogBeginner.beginLoggingTo([lambda _: None], redirectStandardIO=False, discardBuffer=True)
         reactor.callLater(1, self.application_checker)
         reactor.callLater(2, self.timeout_checker)
-        self._adopt(self.endpoints[0], TLSMemoryBIOFactory(self._contexts, False, self.http_factory))
+        admission = Admission()
+        self._adopt(self.endpoints[0], AdmittingTLSFactory(admission, self._contexts, self.http_factory))
         if self._redirect_listener:
-            self._adopt(self._redirect_listener, RedirectFactory())
+            self._adopt(self._redirect_listener, AdmittingFactory(admission, RedirectFactory()))
         asyncio.set_event_loop(reactor._asyncioEventloop)
         reactor.addSystemEventTrigger("before", "shutdown", self._end)
         reactor.run(installSignalHandlers=True)
+
+    def create_application(self, protocol: Any, scope: dict[str, Any]) -> asyncio.Queue[dict[str, Any]]:
+        """As Daphne's, but a socket brings a queue that knows when it is full."""
+        is_socket = isinstance(protocol, GuardedWebSocketProtocol)
+        queue = protocol.incoming if is_socket else asyncio.Queue()
+        scope.setdefault("asgi", {"version": "3.0"})
+        running = self.application(scope=scope, receive=queue.get, send=partial(self.handle_reply, protocol))
+        self.connections[protocol]["application_instance"] = asyncio.ensure_future(running)
+        return queue
+
+    async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
+        """Waits while the peer has not read what it was sent before."""
+        if message["type"] in ("websocket.send", "http.response.body"):
+            connection = protocol if isinstance(protocol, GuardedWebSocketProtocol) else protocol.channel
+            if connection is not None:
+                await connection.outgoing.wait_for_room()
+        await super().handle_reply(protocol, message)
 
     def _adopt(self, listener: socket.socket, factory: object) -> None:
         self.listeners.append(reactor.adoptStreamPort(listener.fileno(), listener.family, factory))

@@ -18,7 +18,7 @@ GROUPS = b"X25519MLKEM768:X25519:P-256:P-384"
 
 @implementer(IOpenSSLContextFactory)
 class TLSContexts:
-    """The context for each new connection; made again when the certificate's file is another one."""
+    """The context for each new connection; made again when the certificate's file or its key's is another one."""
 
     def __init__(self, files: CertificateFiles) -> None:
         self._files = files
@@ -46,12 +46,12 @@ class TLSContexts:
         _set_groups(context)
         return context
 
-    def _version_on_disk(self) -> tuple[float, int]:
+    def _version_on_disk(self) -> tuple[tuple[int, int], ...]:
         try:
-            status = os.stat(self._files.certificate)
+            both = [os.stat(path) for path in (self._files.certificate, self._files.key)]
         except FileNotFoundError:
-            return self._version if hasattr(self, "_version") else (0.0, 0)
-        return status.st_mtime, status.st_ino
+            return self._version if hasattr(self, "_version") else ()
+        return tuple((status.st_mtime_ns, status.st_ino) for status in both)
 
 
 def _choose_protocol(connection: SSL.Connection, offered: list[bytes]) -> bytes | object:

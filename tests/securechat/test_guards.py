@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import resource
+import shutil
 import signal
 import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
 
@@ -19,8 +23,11 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from securechat.certificates import CertificateFiles
 from securechat.serving import tls
+from securechat.serving.admission import network_of
 from securechat.serving.server import CannotListen, bind
+from tests.securechat.test_serve import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 MEBIBYTE = 1_048_576
@@ -40,8 +47,8 @@ class Echo:
     def https(self) -> HTTPSConnection:
         return HTTPSConnection("localhost", self.port, context=self.trust, timeout=10)
 
-    def raw(self) -> ssl.SSLSocket:
-        plain = socket.create_connection(("127.0.0.1", self.port), timeout=15)
+    def raw(self, *, source: str = "127.0.0.1") -> ssl.SSLSocket:
+        plain = socket.create_connection(("127.0.0.1", self.port), timeout=15, source_address=(source, 0))
         return self.trust.wrap_socket(plain, server_hostname="localhost")
 
     def websocket(self) -> ClientConnection:
@@ -71,7 +78,7 @@ def own_echo(certs: Path, tmp_path: Path) -> Iterator[Echo]:
 
 
 @contextmanager
-def running_echo(certs: Path, folder: Path) -> Iterator[Echo]:
+def running_echo(certs: Path, folder: Path, **limits: int) -> Iterator[Echo]:
     environment = {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "tests.settings",
@@ -80,6 +87,7 @@ def running_echo(certs: Path, folder: Path) -> Iterator[Echo]:
         "KEYS_FILE": str(folder / "keys.json"),
         "PUBLIC_ORIGIN": "https://chat.example:8443",
         "ALLOWED_HOSTS": "localhost",
+        **{name: str(limit) for name, limit in limits.items()},
     }
     with subprocess.Popen(
         [sys.executable, "-m", "tests.securechat.echo_server"],
@@ -89,9 +97,11 @@ def running_echo(certs: Path, folder: Path) -> Iterator[Echo]:
         text=True,
     ) as process:
         assert process.stdout is not None
-        port, plain_port = map(int, process.stdout.readline().split())
-        yield Echo(process, port, plain_port, certs)
-        process.kill()
+        try:
+            port, plain_port = map(int, process.stdout.readline().split())
+            yield Echo(process, port, plain_port, certs)
+        finally:
+            process.kill()
 
 
 def test_a_body_of_two_mebibytes_passes(echo: Echo) -> None:
@@ -203,6 +213,149 @@ def test_sigterm_ends_sockets_with_1012_and_the_server_within_five_seconds(own_e
     assert time.monotonic() - began < 5
 
 
+def test_a_body_that_does_not_come_ends_at_the_deadline(certs: Path, tmp_path: Path) -> None:
+    with running_echo(certs, tmp_path, BODY_DEADLINE_SECONDS=1) as echo, echo.raw() as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nx")
+
+        assert client.recv(1000).startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+
+
+UPGRADE = (
+    b"GET /ws/ HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+FRAME_THAT_ASKS_FOR_MUCH = b"\x81\x84\0\0\0\0send"
+
+
+def test_a_socket_that_is_not_read_makes_the_application_wait_and_is_cut_off(
+    certs: Path, tmp_path: Path
+) -> None:
+    with running_echo(certs, tmp_path, SEND_DEADLINE_SECONDS=1) as echo, echo.raw() as client:
+        client.sendall(UPGRADE)
+        client.sendall(FRAME_THAT_ASKS_FOR_MUCH)
+
+        said, sent = echo.heard().split()
+        assert said == "sent"
+        assert int(sent) * 65_536 < 32 * MEBIBYTE  # Of 125; what systems buffer is counted.
+        assert echo.heard() == "disconnected 1006"
+
+
+def test_an_answer_that_is_not_read_makes_the_application_wait_and_is_cut_off(
+    certs: Path, tmp_path: Path
+) -> None:
+    with running_echo(certs, tmp_path, BODY_DEADLINE_SECONDS=1) as echo, echo.raw() as client:
+        client.sendall(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n")
+
+        said, sent = echo.heard().split()
+        assert said == "sent"
+        assert int(sent) * 65_536 < 32 * MEBIBYTE
+
+
+def test_a_slow_reader_gets_all_of_it(echo: Echo) -> None:
+    with closing(echo.https()) as connection:
+        connection.request("GET", "/large")
+
+        assert len(connection.getresponse().read(64 * MEBIBYTE)) == 64 * MEBIBYTE
+
+
+def test_who_sends_more_than_is_taken_waits_and_loses_nothing(own_echo: Echo) -> None:
+    frames = [f"{number} {'x' * 65_536}" for number in range(1_000)]
+    with own_echo.websocket() as client:
+        client.send("hold")
+        taken = _sent_until_it_stops(client, [*frames, "end"])
+        own_echo.process.send_signal(signal.SIGUSR1)
+
+        assert taken * 65_536 < 32 * MEBIBYTE
+        assert client.recv(timeout=20) == sha256("".join(frames).encode()).hexdigest()
+
+
+def _sent_until_it_stops(client: ClientConnection, frames: list[str]) -> int:
+    """How many a thread got rid of when it could not go on; it goes on as soon as it can."""
+    sent = [0]
+
+    def send_all() -> None:
+        for number, frame in enumerate(frames, start=1):
+            client.send(frame)
+            sent[0] = number
+
+    threading.Thread(target=send_all, daemon=True).start()
+    before = -1
+    while before != sent[0] < len(frames):
+        before = sent[0]
+        time.sleep(1)
+    return sent[0]
+
+
+def test_one_address_has_so_many_connections_and_another_its_own(certs: Path, tmp_path: Path) -> None:
+    with running_echo(certs, tmp_path, MAX_CONNECTIONS_PER_ADDRESS=2) as echo, ExitStack() as stack:
+        first = stack.enter_context(echo.raw())
+        stack.enter_context(echo.raw())
+        assert is_turned_away(echo)
+        assert not is_turned_away(echo, source="127.0.0.2")
+
+        first.close()
+
+        wait_until(lambda: not is_turned_away(echo))
+
+
+def test_all_together_have_so_many_connections(certs: Path, tmp_path: Path) -> None:
+    with running_echo(certs, tmp_path, MAX_CONNECTIONS=2) as echo, ExitStack() as stack:
+        stack.enter_context(echo.raw())
+        second = stack.enter_context(echo.raw(source="127.0.0.2"))
+        assert is_turned_away(echo, source="127.0.0.3")
+
+        second.close()
+
+        wait_until(lambda: not is_turned_away(echo, source="127.0.0.3"))
+
+
+def test_the_plain_port_counts_too(certs: Path, tmp_path: Path) -> None:
+    def redirects(port: int) -> bool:
+        with closing(HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+            try:
+                connection.request("GET", "/")
+                return connection.getresponse().status == 308
+            except OSError:
+                return False
+
+    with running_echo(certs, tmp_path, MAX_CONNECTIONS_PER_ADDRESS=1) as echo:
+        with echo.raw():
+            assert not redirects(echo.plain_port)
+
+        wait_until(lambda: redirects(echo.plain_port))
+
+
+def is_turned_away(echo: Echo, *, source: str = "127.0.0.1") -> bool:
+    try:
+        echo.raw(source=source).close()
+    except OSError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize(
+    ("host", "same"),
+    [
+        ("192.0.2.1", "::ffff:192.0.2.1"),
+        ("2001:db8::1", "2001:db8::ffff:1"),
+        ("fe80::1%eth0", "fe80::2%eth1"),
+    ],
+)
+def test_addresses_of_one_household_count_together(host: str, same: str) -> None:
+    assert network_of(host) == network_of(same)
+
+
+@pytest.mark.parametrize(("host", "other"), [("192.0.2.1", "192.0.2.2"), ("2001:db8::1", "2001:db8:0:1::1")])
+def test_addresses_of_two_households_do_not(host: str, other: str) -> None:
+    assert network_of(host) != network_of(other)
+
+
+def test_it_opens_as_many_files_as_it_may(echo: Echo) -> None:
+    soft, hard = resource.prlimit(echo.process.pid, resource.RLIMIT_NOFILE)
+
+    assert soft == hard
+
+
 def test_the_plain_port_only_redirects(echo: Echo) -> None:
     with closing(HTTPConnection("127.0.0.1", echo.plain_port, timeout=10)) as connection:
         connection.request("GET", "/chat/?a=b")
@@ -260,6 +413,26 @@ def test_a_new_certificate_is_served_without_a_restart(
     subprocess.run([sys.executable, "manage.py", "certs", "renew"], cwd=ROOT, env=environment, check=True)
 
     assert served() != before
+
+
+def test_a_certificate_whose_key_comes_later_is_served_when_it_is_there(certs: Path, tmp_path: Path) -> None:
+    files = CertificateFiles(tmp_path / "server.crt", tmp_path / "server.key", is_own=True)
+    for file, name in zip((files.certificate, files.key), ("server.crt", "server.key"), strict=True):
+        shutil.copy(certs / name, file)
+    contexts = tls.TLSContexts(files)
+    first = contexts.getContext()
+    environment = {
+        **os.environ,
+        "CERTS_DIR": str(tmp_path / "other"),
+        "PUBLIC_ORIGIN": "https://chat.example",
+    }
+    subprocess.run([sys.executable, "manage.py", "certs", "init"], cwd=ROOT, env=environment, check=True)
+
+    shutil.copy(tmp_path / "other" / "server.crt", files.certificate)
+    assert contexts.getContext() is first
+    shutil.copy(tmp_path / "other" / "server.key", files.key)
+
+    assert contexts.getContext() is not first
 
 
 def test_a_taken_port_is_one_sentence() -> None:
