@@ -53,7 +53,9 @@ def test_the_sender_sees_that_a_message_was_stored_and_then_that_it_arrived(
     expect(mine).to_contain_text("Sent")
     bob.open_chat(alice)
     bob.expect_message(alice, "Are you there?")
-    expect(mine).to_contain_text(re.compile("Delivered|Read"))  # Bob looks at it, so the one becomes the other.
+    expect(mine).to_contain_text(
+        re.compile("Delivered|Read")
+    )  # Bob looks at it, so the one becomes the other.
 
 
 def test_a_message_to_an_offline_friend_arrives_later(friends: tuple[Person, Person]) -> None:
