@@ -6,7 +6,7 @@ TOOL_ENV := SECRET_KEY=only-for-tools-0123456789-abcdefghijklmnopqrstuvwxyz ENV_
 SOURCES := manage.py accounts friends messaging securechat scripts tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo build test check format layers dev clean
+.PHONY: help run demo build test check format layers bench dev clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -34,6 +34,9 @@ format: dev  ## rewrite Python, templates and the client in the project's format
 
 layers: dev  ## do imports still go one way?
 	$(TOOL_ENV) .venv/bin/lint-imports
+
+bench: dev build  ## messages each second, how soon and at what cost (ARGS="--folder /dev/shm")
+	$(PY) -m bench.throughput --sockets 2000 $(ARGS)
 
 dev:
 	@$(WITH_PYTHON) scripts/check.py install

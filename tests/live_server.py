@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,17 +26,26 @@ _PREPARATION = (
 
 @dataclass
 class LiveServer:
-    """``public_port`` differs from ``port`` where a proxy stands in front; ``root`` is the project or a copy of it."""
+    """``public_port`` differs from ``port`` where a proxy stands in front; ``root`` is the project or a copy of it.
+
+    ``settings`` are more variables of its environment.
+    """
 
     directory: Path
     port: int
     public_port: int
     root: Path = ROOT
+    settings: Mapping[str, str] = field(default_factory=dict)
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     @property
     def origin(self) -> str:
         return f"https://localhost:{self.public_port}"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
 
     @property
     def ca_file(self) -> Path:
@@ -62,6 +71,7 @@ class LiveServer:
             "SIGN_UPS_PER_ADDRESS_AND_HOUR": "1000",
             "LOG_IN_ATTEMPTS_PER_ADDRESS": "1000",
             "FRIEND_REQUESTS_PER_HOUR": "1000",
+            **self.settings,
         }
 
     def manage(self, *arguments: str, standard_input: str | None = None) -> str:

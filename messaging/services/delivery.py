@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import reduce
-from operator import or_
 from typing import TypeAlias
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q
 
 from accounts.models import User
 from accounts.services import key_chain
@@ -26,6 +22,8 @@ from messaging.errors import (
     WriterGap,
 )
 from messaging.models import Conversation, Envelope, Side
+from messaging.services import batch_rows
+from messaging.services.batch_rows import NewEnvelope
 from messaging.wire import EnvelopeHeader, envelope_hash, next_log_hash
 from securechat.errors import DomainError
 
@@ -76,8 +74,8 @@ def store(batch: Sequence[Submission], *, now: datetime) -> list[Outcome]:
     numbering.know(_stored_before(batch))
     numbering.continue_from(_writer_positions(batch))
     outcomes = [numbering.take(submission) for submission in batch]
-    Envelope.objects.bulk_create(numbering.rows)
-    Conversation.objects.bulk_update(numbering.grown(), ["last_n", "log_hash", "active_at"])
+    batch_rows.insert(numbering.rows)
+    batch_rows.grow(numbering.grown())
     return outcomes
 
 
@@ -86,8 +84,8 @@ class _Numbering:
     conversations: dict[UUID, Conversation]
     now: datetime
     standing_anew: dict[int, frozenset[bytes]]
-    rows: list[Envelope] = field(default_factory=list)
-    _known: dict[_ClientKey, Envelope] = field(default_factory=dict)
+    rows: list[NewEnvelope] = field(default_factory=list)
+    _known: dict[_ClientKey, Envelope | NewEnvelope] = field(default_factory=dict)
     _writers: dict[_WriterKey, bytes] = field(default_factory=dict)
 
     def know(self, rows: Iterable[Envelope]) -> None:
@@ -141,8 +139,8 @@ class _Numbering:
         conversation.last_n += 1
         conversation.log_hash = next_log_hash(bytes(conversation.log_hash), conversation.last_n, hash_)
         conversation.active_at = self.now
-        row = Envelope(
-            conversation=conversation,
+        row = NewEnvelope(
+            conversation_id=header.conversation,
             n=conversation.last_n,
             side=submission.side,
             client_id=header.client_id,
@@ -157,7 +155,7 @@ class _Numbering:
         self.rows.append(row)
         self._known[header.conversation, submission.side, header.client_id] = row
         self._writers[header.conversation, header.writer, header.seq] = hash_
-        return Stored(row.n, row.stored_at, new=True)
+        return Stored(row.n, self.now, new=True)
 
 
 def _standing_anew(batch: Sequence[Submission]) -> dict[int, frozenset[bytes]]:
@@ -172,30 +170,21 @@ def _standing_anew(batch: Sequence[Submission]) -> dict[int, frozenset[bytes]]:
 
 
 def _stored_before(batch: Sequence[Submission]) -> Iterable[Envelope]:
-    client_ids: dict[tuple[UUID, int], set[UUID]] = defaultdict(set)
-    for submission in batch:
-        client_ids[submission.header.conversation, submission.side].add(submission.header.client_id)
-    return Envelope.objects.filter(
-        _any(
-            Q(conversation_id=conversation, side=side, client_id__in=some)
-            for (conversation, side), some in client_ids.items()
-        )
-    ).defer("envelope", "log_hash")
+    return batch_rows.with_client_ids(
+        {
+            (submission.header.conversation, submission.side, submission.header.client_id)
+            for submission in batch
+        }
+    )
 
 
 def _writer_positions(batch: Sequence[Submission]) -> Iterable[Envelope]:
     """What is stored at each submission's place in its writer's sequence, and just before it."""
-    places: dict[tuple[UUID, bytes], set[int]] = defaultdict(set)
-    for submission in batch:
-        header = submission.header
-        places[header.conversation, header.writer].update((header.seq - 1, header.seq))
-    return Envelope.objects.filter(
-        _any(
-            Q(conversation_id=conversation, writer=writer, writer_seq__in=some)
-            for (conversation, writer), some in places.items()
-        )
-    ).only("conversation_id", "writer", "writer_seq", "envelope_hash")
-
-
-def _any(conditions: Iterable[Q]) -> Q:
-    return reduce(or_, conditions)
+    headers = [submission.header for submission in batch]
+    return batch_rows.at_writer_positions(
+        {
+            (header.conversation, header.writer, seq)
+            for header in headers
+            for seq in (header.seq - 1, header.seq)
+        }
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -41,6 +42,28 @@ def test_a_batch_costs_the_same_number_of_queries_for_one_and_for_many(
         with django_assert_num_queries(8):
             outcomes = delivery.store(batch, now=timezone.now())
         assert all(isinstance(outcome, Stored) for outcome in outcomes)
+
+
+def test_a_batch_finds_what_is_stored_by_an_index(
+    a: Person, b: Person, conversation: UUID, django_assert_num_queries: Callable[..., Any]
+) -> None:
+    tab = a.tab(conversation)
+    append_epoch(a, tab)
+    batch = [submission_of(a, tab.send()) for _ in range(100)]
+    with django_assert_num_queries(8) as captured:
+        delivery.store(batch, now=timezone.now())
+    lookups = [query["sql"] for query in captured.captured_queries if "wanted" in query["sql"]]
+
+    assert len(lookups) == 2
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SET enable_seqscan = off")  # A table this small is read as a whole otherwise.
+        explain = "EXPLAIN QUERY PLAN" if connection.vendor == "sqlite" else "EXPLAIN"
+        for lookup in lookups:
+            cursor.execute(f"{explain} {lookup}")
+            plan = "\n".join(str(row[-1]) for row in cursor.fetchall())
+            assert re.search(r"SEARCH stored USING INDEX|Index (Only )?Scan", plan), plan
+            assert not re.search(r"SCAN stored|Seq Scan", plan), plan
 
 
 async def test_a_message_asks_the_database_only_in_its_batch(

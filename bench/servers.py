@@ -1,0 +1,207 @@
+"""What is measured: the chat, a relay on its launcher, and the tutorial's consumer. Each is started, connected to, and stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+from uuid import UUID
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from bench import people
+from bench.load import Line, Pair, counted_number, envelope_number, masked
+from bench.people import Friends
+from messaging import protocol
+from tests.live_server import ROOT, START_SECONDS, STOP_SECONDS, LiveServer, free_port
+from tests.messaging.make_objects import Tab
+
+ENVELOPE_BYTES = 1024
+_AROUND_CIPHERTEXT = (
+    len(Tab(UUID(int=1), Ed25519PrivateKey.generate()).envelope(UUID(int=1), length=600)) - 600
+)
+_NO_LIMITS = dict.fromkeys(
+    ("ENVELOPES_PER_SECOND", "ENVELOPE_BURST", "FRAMES_PER_SECOND", "FRAME_BURST"), "1000000"
+)
+
+
+class Measured(Protocol):
+    name: str
+
+    @property
+    def pid(self) -> int: ...
+
+    def start(self) -> None: ...
+
+    def pairs(self, count: int, messages: int) -> list[Pair]:
+        """Connected, with that many frames of 1 kB ready for each."""
+
+    def stop(self) -> None: ...
+
+
+@dataclass
+class Chat:
+    """`manage.py serve` with people who have keys, sessions and an epoch."""
+
+    directory: Path
+    friends: list[Friends] = field(default_factory=list)
+    name: str = "securechat"
+
+    def __post_init__(self) -> None:
+        port = free_port()
+        self.server = LiveServer(self.directory, port=port, public_port=port, settings=_NO_LIMITS)
+        self.server.prepare()
+
+    @property
+    def pid(self) -> int:
+        return self.server.pid
+
+    @property
+    def tls(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=str(self.server.ca_file))
+
+    def befriend(self, count: int) -> None:
+        made = subprocess.run(
+            [sys.executable, "-m", "bench.people", str(count)],
+            cwd=ROOT,
+            env=self.server.environment,
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        self.friends = people.load(made.stdout)
+        self.start()
+        for friends in self.friends:
+            line = self.line(friends.first.cookie)
+            line.ask(protocol.encode(_tab(friends).append()).encode(), b'{"type":"epoch.appended"')
+            line.close()
+        self.stop()
+
+    def start(self) -> None:
+        self.server.start()
+
+    def stop(self) -> None:
+        self.server.stop()
+
+    def line(self, cookie: str) -> Line:
+        """After its welcome."""
+        url = self.server.origin.replace("https", "wss", 1) + "/ws/"
+        line = Line(url, tls=self.tls, origin=self.server.origin, cookie=cookie)
+        line.ask(b"", b'{"type":"welcome"')
+        return line
+
+    def pairs(self, count: int, messages: int) -> list[Pair]:
+        return [self._pair(friends, messages) for friends in self.friends[:count]]
+
+    def _pair(self, friends: Friends, messages: int) -> Pair:
+        sender, receiver = self.line(friends.first.cookie), self.line(friends.second.cookie)
+        ask = protocol.GetHistory(
+            ref=1, conversation=UUID(friends.conversation), direction="before", n=0, limit=1
+        )
+        answer = json.loads(sender.ask(protocol.encode(ask).encode(), b'{"type":"history"'))
+        return Pair(sender, receiver, _envelopes(friends, messages), envelope_number(answer["last_n"]))
+
+
+def _tab(friends: Friends) -> Tab:
+    key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(friends.first.device_seed))
+    return Tab(UUID(friends.conversation), key)
+
+
+def _envelopes(friends: Friends, messages: int) -> list[bytes]:
+    tab = _tab(friends)
+    length = ENVELOPE_BYTES - _AROUND_CIPHERTEXT
+    return [masked(protocol.encode(tab.send(ref, length=length)).encode()) for ref in range(1, messages + 1)]
+
+
+@dataclass
+class Room:
+    """What both peers have in common: rooms in the address, no log-in, texts of the size of our frames."""
+
+    directory: Path
+    chat: Chat
+    name: str = ""
+    _process: subprocess.Popen[bytes] | None = None
+    _port: int = 0
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def stop(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        self._process.wait(STOP_SECONDS)
+
+    def pairs(self, count: int, messages: int) -> list[Pair]:
+        size = ENVELOPE_BYTES * 4 // 3 + 200
+        frames = [
+            masked(json.dumps({"message": f"#{n} {'x' * size}"}).encode()) for n in range(1, messages + 1)
+        ]
+        return [Pair(self._line(room), self._line(room), frames, counted_number) for room in range(count)]
+
+    def _line(self, room: int) -> Line:
+        url = f"wss://localhost:{self._port}/ws/chat/room{room}/"
+        return Line(url, tls=self.chat.tls, origin=f"https://localhost:{self._port}")
+
+    def _run(self, command: Sequence[str], environment: dict[str, str]) -> None:
+        with (self.directory / f"{self.name}.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, *command], cwd=ROOT, env=environment, stdout=log, stderr=log
+            )
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end:
+            if self._process.poll() is not None:
+                raise RuntimeError(f"{self.name} ended with {self._process.returncode}.")
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self._port)) == 0:
+                    return
+            time.sleep(0.1)
+        raise TimeoutError(f"{self.name} does not listen.")
+
+
+@dataclass
+class Relay(Room):
+    name: str = "relay"
+
+    def start(self) -> None:
+        self._port = free_port()
+        self._run(["-m", "bench.peers.relay", str(self._port)], self.chat.server.environment)
+
+
+@dataclass
+class Tutorial(Room):
+    """Under plain Daphne. ``redis`` is the URL of its channel layer; the one in memory where it is empty."""
+
+    name: str = "tutorial"
+    redis: str = ""
+
+    def start(self) -> None:
+        self._port = free_port()
+        certs = self.chat.server.directory / "certs"
+        environment = {
+            "PATH": os.environ["PATH"],
+            "DJANGO_SETTINGS_MODULE": "bench.peers.tutorial.settings",
+            "TUTORIAL_FOLDER": str(self.directory),
+            "TUTORIAL_REDIS": self.redis,
+        }
+        subprocess.run(
+            [sys.executable, "-m", "django", "migrate", "--run-syncdb", "--verbosity", "0"],
+            cwd=ROOT,
+            env=environment,
+            check=True,
+        )
+        endpoint = (
+            f"ssl:{self._port}:privateKey={certs / 'server.key'}:certKey={certs / 'server.crt'}"
+            ":interface=127.0.0.1"
+        )
+        self._run(["-m", "daphne", "-e", endpoint, "bench.peers.tutorial.asgi:application"], environment)
