@@ -31,7 +31,7 @@ _AROUND_CIPHERTEXT = (
 )
 _NO_LIMITS = dict.fromkeys(
     ("ENVELOPES_PER_SECOND", "ENVELOPE_BURST", "FRAMES_PER_SECOND", "FRAME_BURST"), "1000000"
-)
+) | {"MAX_CONNECTIONS_PER_ADDRESS": "0"}
 
 
 class Measured(Protocol):
