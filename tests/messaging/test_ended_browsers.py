@@ -51,6 +51,11 @@ def _browser(user: User, key: Ed25519PrivateKey) -> Person:
     return Person(user, key, factories.client_of(user, device=factories.device_id_of(key)))
 
 
+def add_a_third_browser(user: User, identity: factories.Identity) -> None:
+    chain = Draft.of(user, identity).add(Ed25519PrivateKey.generate())
+    key_chain.append_entries(user=user, entries=chain.new)
+
+
 def revoke(here: Person, lost: Person, identity: factories.Identity) -> None:
     chain = Draft.of(here.user, identity).revoke(factories.device_id_of(lost.key)).renew()
     assert _post(here, "/api/keys/renew/", renewal_body(here.user, chain)) == 200
@@ -95,8 +100,9 @@ async def test_a_session_that_is_ended_elsewhere_closes_its_sockets(alice: Alice
 async def test_a_browser_whose_session_goes_on_can_say_nothing_any_more(
     alice: Alice, b: Person, with_bob: UUID
 ) -> None:
-    """Where the session was bound to no device, it stays. The device ends all the same, also on a socket that is open."""
+    """One bound to no device stays while a third browser stands. The device ends all the same, also on an open socket."""
     here, lost, identity = alice
+    await sync_to_async(add_a_third_browser)(here.user, identity)
     lost = Person(lost.user, lost.key, await sync_to_async(factories.client_of)(lost.user))
     mine, theirs = here.tab(with_bob), lost.tab(with_bob)
     async with lost.socket() as socket:
