@@ -61,12 +61,14 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         ),
     }
     rounds: dict[str, list[dict[str, float]]] = {name: [] for name in arguments.only}
-    for _ in range(arguments.rounds):
-        for name in arguments.only:
-            server, messages = servers[name]
-            rounds[name].append(_round(server, messages, server_core))
-            print(name, rounds[name][-1], file=sys.stderr, flush=True)
-    valkey.stop()
+    try:
+        for _ in range(arguments.rounds):
+            for name in arguments.only:
+                server, messages = servers[name]
+                rounds[name].append(_round(server, messages, server_core))
+                print(name, rounds[name][-1], file=sys.stderr, flush=True)
+    finally:
+        valkey.stop()
     figures: dict[str, Any] = {name: _medians(some) for name, some in rounds.items()}
     figures["ratios"] = _ratios(figures)
     if arguments.sockets:
