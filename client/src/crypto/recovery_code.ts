@@ -13,7 +13,7 @@ export function newRecoveryCode(random: Random): Bytes {
   return random(CODE_BYTES)
 }
 
-/** `XXXX-XXXX-XXXX-XXXX-XXXX-XXXX-XXXX-XXXX` */
+/** Eight groups of four characters, joined by dashes. */
 export function formatRecoveryCode(code: Bytes): string {
   let bits = Array.from(code, (byte) => byte.toString(2).padStart(8, '0')).join('')
   let characters = ''
