@@ -90,7 +90,9 @@ def test_the_root_cannot_sign_for_anybody_else(
         connect(folder, "bank.example")
 
 
-@pytest.mark.skipif(not shutil.which("openssl"), reason="it needs openssl, a judge that is not our own library: install it")
+@pytest.mark.skipif(
+    not shutil.which("openssl"), reason="it needs openssl, a judge that is not our own library: install it"
+)
 def test_openssl_finds_nothing_wrong_with_the_chain(folder: Path) -> None:
     certificates.init()
 
