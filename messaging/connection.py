@@ -47,6 +47,7 @@ class Connection:
         self._waiting_characters = 0
         self._close_code: CloseCode | None = None
         self._wake = asyncio.Event()
+        self._most_frames, self._most_characters = settings.SOCKET_QUEUE_FRAMES, settings.SOCKET_QUEUE_BYTES
 
     @property
     def user_id(self) -> int:
@@ -71,10 +72,7 @@ class Connection:
             return
         self._waiting.append(text)
         self._waiting_characters += len(text)
-        if (
-            len(self._waiting) > settings.SOCKET_QUEUE_FRAMES
-            or self._waiting_characters > settings.SOCKET_QUEUE_BYTES
-        ):
+        if len(self._waiting) > self._most_frames or self._waiting_characters > self._most_characters:
             self._waiting.clear()
             self._waiting_characters = 0
             self.close(CloseCode.TOO_SLOW)

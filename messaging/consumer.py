@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
 from typing import Any, TypeAlias, assert_never
 from uuid import UUID
 
@@ -31,7 +30,7 @@ from messaging.wire import parse_envelope
 from messaging.writer import Waiting
 from securechat import events
 from securechat.errors import DomainError, Unavailable
-from securechat.ratelimit import LocalBuckets
+from securechat.ratelimit import Bucket
 
 Receive: TypeAlias = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -90,7 +89,7 @@ class _Socket:
     def __init__(self, hub: Hub, connection: Connection) -> None:
         self._hub = hub
         self._connection = connection
-        self._frames_taken = LocalBuckets()
+        self._frames_taken = Bucket(limit=settings.FRAME_BURST, per_second=settings.FRAMES_PER_SECOND)
 
     async def run(self, receive: Receive) -> None:
         await self._introduce()
@@ -106,16 +105,12 @@ class _Socket:
             self._connection.close(CloseCode.RESTART)
 
     async def _take(self, text: str | None) -> None:
-        if self._is_flooding():
+        if self._frames_taken.take():
             self._connection.close(CloseCode.TOO_MANY)
         elif text is not None and len(text.encode()) > settings.MAX_FRAME_BYTES:
             self._connection.close(CloseCode.TOO_LARGE)
         else:
             await self._answer(text)
-
-    def _is_flooding(self) -> bool:
-        window = timedelta(seconds=settings.FRAME_BURST / settings.FRAMES_PER_SECOND)
-        return self._frames_taken.take("frames", limit=settings.FRAME_BURST, window=window) > 0
 
     async def _answer(self, text: str | None) -> None:
         try:

@@ -68,6 +68,7 @@ class Hub:
         self._writer = Writer(self._deliver)
         self._presence = PresenceWatch(self._tell_presence)
         self._envelopes_sent = LocalBuckets()
+        self._burst_window = timedelta(seconds=settings.ENVELOPE_BURST / settings.ENVELOPES_PER_SECOND)
         self._notes: asyncio.Queue[Note] = asyncio.Queue(settings.HUB_QUEUE_EVENTS)
         self._rings: list[events.Event] = []
         self._something_to_ring = asyncio.Event()
@@ -158,8 +159,9 @@ class Hub:
 
     def count_envelope(self, user_id: int) -> None:
         """Raises ``TooFast``. Each process counts for itself: a look into Redis would cost more than an envelope."""
-        window = timedelta(seconds=settings.ENVELOPE_BURST / settings.ENVELOPES_PER_SECOND)
-        wait = self._envelopes_sent.take(str(user_id), limit=settings.ENVELOPE_BURST, window=window)
+        wait = self._envelopes_sent.take(
+            str(user_id), limit=settings.ENVELOPE_BURST, window=self._burst_window
+        )
         if wait:
             raise TooFast(retry_after_seconds=-(-wait // 1_000_000))
 
@@ -176,7 +178,7 @@ class Hub:
         connections = self._of_conversation.get(conversation)
         if connections:
             text = protocol.encode(frame)
-            for connection in tuple(connections):
+            for connection in connections:
                 if connection is not but:
                     connection.send_text(text)
 
@@ -189,10 +191,13 @@ class Hub:
                 waiting.sender.send(protocol.refusal(outcome, waiting.ref))
                 continue
             conversation = waiting.submission.header.conversation
-            waiting.sender.send(_stored_frame(waiting, outcome))
+            waiting.sender.send_text(_stored_text(waiting, outcome))
             if outcome.new:
                 spans[conversation] = (spans.get(conversation, (outcome.n, 0))[0], outcome.n)
-                self._send_to(conversation, _new_frame(waiting, outcome), but=waiting.sender)
+                text = _new_text(waiting, outcome)
+                for connection in self._of_conversation.get(conversation, ()):
+                    if connection is not waiting.sender:
+                        connection.send_text(text)
         if spans:
             rows = tuple((conversation, first, last) for conversation, (first, last) in spans.items())
             self._ring_later(events.EnvelopesStored(rows))
@@ -416,26 +421,24 @@ def _discard(index: defaultdict[T, set[Connection]], key: T, connection: Connect
             del index[key]
 
 
-def _stored_frame(waiting: Waiting, stored: Stored) -> protocol.EnvelopeStored:
+def _stored_text(waiting: Waiting, stored: Stored) -> str:
     header = waiting.submission.header
-    return protocol.EnvelopeStored(
+    return protocol.stored_text(
         ref=waiting.ref,
-        conversation=header.conversation,
-        client_id=header.client_id,
+        conversation=str(header.conversation),
+        client_id=str(header.client_id),
         n=stored.n,
         stored_at=milliseconds(stored.stored_at),
     )
 
 
-def _new_frame(waiting: Waiting, stored: Stored) -> protocol.EnvelopeNew:
+def _new_text(waiting: Waiting, stored: Stored) -> str:
     submission = waiting.submission
-    return protocol.EnvelopeNew(
-        conversation=submission.header.conversation,
-        row=protocol.Row(
-            n=stored.n,
-            side=submission.side,
-            client_id=submission.header.client_id,
-            envelope=submission.envelope,
-            stored_at=milliseconds(stored.stored_at),
-        ),
+    return protocol.new_text(
+        conversation=str(submission.header.conversation),
+        n=stored.n,
+        side=submission.side,
+        client_id=str(submission.header.client_id),
+        envelope=submission.envelope,
+        stored_at=milliseconds(stored.stored_at),
     )

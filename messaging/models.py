@@ -91,7 +91,10 @@ class EpochRecord(models.Model):
 class Envelope(models.Model):
     """One message as it was sent. Rows are only ever added, numbered without gaps by the writer."""
 
-    conversation = models.ForeignKey(Conversation, on_delete=models.CASCADE, related_name="envelopes")
+    # Without an index of its own: each of the three below begins with it.
+    conversation = models.ForeignKey(
+        Conversation, on_delete=models.CASCADE, related_name="envelopes", db_index=False
+    )
     n = models.PositiveBigIntegerField()
     side = models.PositiveSmallIntegerField()
     client_id = models.UUIDField()

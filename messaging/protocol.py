@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, TypeAlias
 from uuid import UUID
 
@@ -349,10 +350,44 @@ _client_frame: TypeAdapter[ClientFrame] = TypeAdapter(Annotated[ClientFrame, Fie
 _server_frame: TypeAdapter[ServerFrame] = TypeAdapter(Annotated[ServerFrame, Field(discriminator="type")])
 
 
+# Every message comes in this form and leaves in the two below: written out, they take a fifth of pydantic's time. It
+# decides about all that looks different, so nothing is accepted or sent that it would not.
+_UUID = "([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
+_COUNT = "([1-9][0-9]{0,14})"
+_BEGIN_OF_SEND = re.compile(
+    f'{{"type":"envelope.send","ref":{_COUNT},"conversation":"{_UUID}","client_id":"{_UUID}",'
+    f'"epoch":{_COUNT},"envelope":"'
+)
+
+
 def decode_client_frame(text: str | None) -> ClientFrame:
     """``None`` stands for a binary frame. Raises ``MalformedFrame``, which says nothing of what was sent."""
     if text is None:
         raise MalformedFrame
+    return _send_envelope(text) or _any_frame(text)
+
+
+def _send_envelope(text: str) -> SendEnvelope | None:
+    begin = _BEGIN_OF_SEND.match(text)
+    if begin is None or not text.endswith('"}'):
+        return None
+    try:
+        envelope = decode_base64url(text[begin.end() : -2])
+    except ValueError:
+        return None
+    if not 1 <= len(envelope) <= settings.MAX_ENVELOPE_BYTES:
+        return None
+    ref, conversation, client_id, epoch = begin.groups()
+    return SendEnvelope.model_construct(
+        ref=int(ref),
+        conversation=UUID(conversation),
+        client_id=UUID(client_id),
+        epoch=int(epoch),
+        envelope=envelope,
+    )
+
+
+def _any_frame(text: str) -> ClientFrame:
     try:
         return _client_frame.validate_json(text)
     except ValueError:
@@ -369,6 +404,22 @@ def decode_server_frame(text: str) -> ServerFrame:
 
 def encode(frame: ServerFrame | ClientFrame) -> str:
     return frame.model_dump_json()
+
+
+def stored_text(*, ref: int, conversation: str, client_id: str, n: int, stored_at: int) -> str:
+    """``EnvelopeStored``, encoded."""
+    return (
+        f'{{"type":"envelope.stored","ref":{ref},"conversation":"{conversation}","client_id":"{client_id}",'
+        f'"n":{n},"stored_at":{stored_at}}}'
+    )
+
+
+def new_text(*, conversation: str, n: int, side: int, client_id: str, envelope: bytes, stored_at: int) -> str:
+    """``EnvelopeNew``, encoded."""
+    return (
+        f'{{"type":"envelope.new","conversation":"{conversation}","row":{{"n":{n},"side":{side},'
+        f'"client_id":"{client_id}","envelope":"{encode_base64url(envelope)}","stored_at":{stored_at}}}}}'
+    )
 
 
 def ref_of(text: str | None) -> int | None:

@@ -6,7 +6,7 @@ It learns where an object belongs, never what it says, and checks no signature: 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 import cbor2
@@ -21,6 +21,8 @@ READ_BOX_BYTES = NONCE_BYTES + 11 + 16  # CBOR of [1, 8 bytes], and a tag.
 SUITE = 2
 
 Item: TypeAlias = "int | bytes | list[Item]"
+_ENVELOPE_TYPES = [bytes] * 4
+_HEADER_TYPES = [int, int, bytes, int, *[bytes] * 4, int, bytes, int, bytes, list, list, int, bytes]
 
 
 def envelope_hash(envelope: bytes) -> bytes:
@@ -39,8 +41,7 @@ def next_log_hash(before: bytes, n: int, hash_of_envelope: bytes) -> bytes:
     return H("log", before, n.to_bytes(8, "big"), hash_of_envelope)
 
 
-@dataclass(frozen=True)
-class EnvelopeHeader:
+class EnvelopeHeader(NamedTuple):
     conversation: UUID
     epoch: int
     device: bytes
@@ -71,25 +72,32 @@ class HeadBody:
 
 def parse_envelope(envelope: bytes) -> EnvelopeHeader:
     """Raises ``MalformedFrame``, as all of these."""
-    header, nonce, ciphertext, signature = _array(envelope, 4)
-    _bytes(nonce, NONCE_BYTES), _bytes(ciphertext), _bytes(signature, SIGNATURE_BYTES)
-    items = _array(_bytes(header), 16)
-    _require(VERSION, items[0])
-    _require(SUITE, items[1])
-    _integer(items[10]), _integer(items[14], least=1)
-    for hash_ in (items[4], items[11], items[15]):
-        _bytes(hash_, HASH_BYTES)
-    for position in items[12:14]:
-        _position(position)
-    return EnvelopeHeader(
-        conversation=_uuid(items[2]),
-        epoch=_integer(items[3], least=1),
-        device=_bytes(items[5], ID_BYTES),
-        client_id=_uuid(items[6]),
-        writer=_bytes(items[7], ID_BYTES),
-        seq=_integer(items[8], least=1),
-        prev=_bytes(items[9], HASH_BYTES),
-    )
+    outer: list[Any] = _array(envelope, 4)
+    if [type(item) for item in outer] != _ENVELOPE_TYPES:
+        raise MalformedFrame
+    items: list[Any] = _array(outer[0], 16)
+    if [type(item) for item in items] != _HEADER_TYPES:
+        raise MalformedFrame
+    (
+        version, suite, conversation, epoch, epoch_hash, device, client_id, writer, seq, prev,
+        head_n, head_hash, own, peer, vault_version, commitment,
+    ) = items  # fmt: skip
+    if not (
+        version == VERSION
+        and suite == SUITE
+        and len(outer[1]) == NONCE_BYTES
+        and len(outer[3]) == SIGNATURE_BYTES
+        and len(conversation) == len(device) == len(client_id) == len(writer) == ID_BYTES
+        and len(epoch_hash) == len(prev) == len(head_hash) == len(commitment) == HASH_BYTES
+        and 1 <= epoch < LARGEST_INTEGER
+        and 1 <= seq < LARGEST_INTEGER
+        and 0 <= head_n < LARGEST_INTEGER
+        and 1 <= vault_version < LARGEST_INTEGER
+    ):
+        raise MalformedFrame
+    _position(own)
+    _position(peer)
+    return EnvelopeHeader(UUID(bytes=conversation), epoch, device, UUID(bytes=client_id), writer, seq, prev)
 
 
 def parse_epoch_record(record: bytes) -> EpochBody:

@@ -9,8 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from django.conf import settings
 from django.db import DatabaseError, DataError, IntegrityError, connection
@@ -27,8 +26,7 @@ logger = logging.getLogger(__name__)
 _DRAIN_SECONDS = 10.0
 
 
-@dataclass(frozen=True)
-class Waiting:
+class Waiting(NamedTuple):
     """A submission and who is to be told what became of it."""
 
     submission: Submission

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 
+import securechat.serving.reactor  # noqa: F401 - before Daphne's
+
 
 class SecureChatConfig(AppConfig):
     name = "securechat"

@@ -102,6 +102,26 @@ class _Pause:
             logger.warning("Redis is away (%s): each process limits for itself.", type(error).__name__)
 
 
+class Bucket:
+    """One bucket for whoever holds it, as a socket does."""
+
+    __slots__ = ("_each", "_full_at", "_window")
+
+    def __init__(self, *, limit: int, per_second: int) -> None:
+        self._window = limit * 1_000_000_000 // per_second
+        self._each = 1_000_000_000 // per_second
+        self._full_at = 0
+
+    def take(self, now: int | None = None) -> int:
+        """Nanoseconds to wait, 0 for yes. ``now``: nanoseconds of a clock that never goes back."""
+        now = time.monotonic_ns() if now is None else now
+        full_at = max(self._full_at, now) + self._each
+        if full_at - now > self._window:
+            return full_at - now - self._window
+        self._full_at = full_at
+        return 0
+
+
 class LocalBuckets:
     """The same buckets in this process, at most ``capacity`` of them; the oldest are forgotten first."""
 

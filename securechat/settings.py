@@ -63,6 +63,7 @@ KEYS_FILE = env.str("KEYS_FILE", default=str(Path(CERTS_DIR) / "keys.json"))
 SECURECHAT_KEYS = env.str("SECURECHAT_KEYS", default="")
 
 INSTALLED_APPS = [
+    "securechat",  # Before what installs another reactor (securechat/serving/reactor.py).
     "daphne",
     "securechat.admin.SecureChatAdminConfig",
     "accounts",  # Before what it replaces a command of.
@@ -73,7 +74,6 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "channels",
     "csp",
-    "securechat",
     "friends",
     "messaging",
 ]

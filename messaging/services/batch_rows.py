@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 from django.db import connection
 
 from messaging.models import Conversation, Envelope
 
+ClientKey: TypeAlias = tuple[UUID, int, UUID]
+"""Conversation, side and client id."""
+WriterKey: TypeAlias = tuple[UUID, bytes, int]
+"""Conversation, writer and place in its sequence."""
+
 
 class NewEnvelope(NamedTuple):
-    """The columns of the table, in the order of the statement."""
+    """The columns of the table, in the order of the statements."""
 
     conversation_id: UUID
     n: int
@@ -29,56 +34,120 @@ class NewEnvelope(NamedTuple):
 
 
 _ENVELOPES, _CONVERSATIONS = Envelope._meta.db_table, Conversation._meta.db_table
+_COLUMNS = ", ".join(NewEnvelope._fields)
 _INSERT = (
-    f"INSERT INTO {_ENVELOPES} ({', '.join(NewEnvelope._fields)}) "  # noqa: S608 - names of our own columns
+    f"INSERT INTO {_ENVELOPES} ({_COLUMNS}) "  # noqa: S608 - names of our own columns
     f"VALUES ({', '.join(['%s'] * len(NewEnvelope._fields))})"
 )
+_COPY = f"COPY {_ENVELOPES} ({_COLUMNS}) FROM STDIN (FORMAT BINARY)"
+_COPY_TYPES = [
+    "uuid",
+    "int8",
+    "int2",
+    "uuid",
+    "int4",
+    "bytea",
+    "int8",
+    "bytea",
+    "bytea",
+    "bytea",
+    "timestamptz",
+]
 _GROW = f"UPDATE {_CONVERSATIONS} SET last_n = %s, log_hash = %s, active_at = %s WHERE id = %s"  # noqa: S608
-_KNOWN = ("conversation_id", "side", "client_id"), ("n", "envelope_hash", "stored_at")
-_POSITIONS = ("conversation_id", "writer", "writer_seq"), ("envelope_hash",)
 
 
 def insert(rows: Sequence[NewEnvelope]) -> None:
-    if rows:
-        with connection.cursor() as cursor:
-            cursor.executemany(_INSERT, [[_plain(value) for value in row] for row in rows])
+    """All of them or, with ``IntegrityError`` or ``DataError``, none."""
+    if not rows:
+        return
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            with connection.wrap_database_errors, cursor.copy(_COPY) as copy:
+                copy.set_types(_COPY_TYPES)
+                for row in rows:
+                    copy.write_row(row)
+        else:
+            plain = _plain_id()
+            times = {moment: _plain_time(moment) for moment in {row.stored_at for row in rows}}
+            cursor.executemany(
+                _INSERT,
+                [(plain(row[0]), row[1], row[2], plain(row[3]), *row[4:10], times[row[10]]) for row in rows],
+            )
 
 
 def grow(conversations: Sequence[Conversation]) -> None:
     """Writes what a batch changes of them."""
-    changes = [(row.last_n, row.log_hash, row.active_at, row.pk) for row in conversations]
+    plain = _plain_id()
+    changes: list[tuple[Any, ...]] = [
+        (row.last_n, row.log_hash, _plain_time(row.active_at), plain(row.friendship_id))
+        for row in conversations
+    ]
     if changes:
         with connection.cursor() as cursor:
-            cursor.executemany(_GROW, [[_plain(value) for value in change] for change in changes])
+            cursor.executemany(_GROW, changes)
 
 
-def with_client_ids(keys: Collection[tuple[UUID, int, UUID]]) -> Iterable[Envelope]:
-    """By conversation, side and client id; without the envelope."""
-    return _among(*_KNOWN, keys)
+def with_client_ids(keys: Collection[ClientKey]) -> dict[ClientKey, Envelope]:
+    """What is stored under them; seldom anything."""
+    plain = _plain_id()
+    found = _among(
+        ("conversation_id", "side", "client_id"),
+        ("id",),
+        [(plain(conversation), side, plain(client_id)) for conversation, side, client_id in keys],
+    )
+    if not found:
+        return {}
+    rows = Envelope.objects.filter(pk__in=[pk for (pk,) in found]).defer("envelope", "writer", "log_hash")
+    return {(row.conversation_id, row.side, row.client_id): row for row in rows}
 
 
-def at_writer_positions(keys: Collection[tuple[UUID, bytes, int]]) -> Iterable[Envelope]:
-    """By conversation, writer and place in its sequence; the hash only."""
-    return _among(*_POSITIONS, keys)
+def at_writer_positions(keys: Collection[WriterKey]) -> dict[WriterKey, bytes]:
+    """The hashes of the envelopes that are stored there."""
+    plain = _plain_id()
+    conversations = {plain(conversation): conversation for conversation, _, _ in keys}
+    found = _among(
+        ("conversation_id", "writer", "writer_seq"),
+        ("conversation_id", "writer", "writer_seq", "envelope_hash"),
+        [(plain(conversation), writer, seq) for conversation, writer, seq in keys],
+    )
+    return {
+        (conversations[conversation], bytes(writer), seq): bytes(hash_)
+        for conversation, writer, seq, hash_ in found
+    }
 
 
 def _among(
-    key: Sequence[str], columns: Sequence[str], wanted: Collection[tuple[Any, ...]]
-) -> Iterable[Envelope]:
+    key: Sequence[str], columns: Sequence[str], wanted: Sequence[tuple[Any, ...]]
+) -> list[tuple[Any, ...]]:
     """A join, as SQLite would read the whole table for ``(a, b, c) IN (VALUES …)``."""
     values = ", ".join(["(%s, %s, %s)"] * len(wanted))
-    return Envelope.objects.raw(
-        f"WITH wanted ({', '.join(key)}) AS (VALUES {values}) "  # noqa: S608 - names and places
-        f"SELECT {', '.join(f'stored.{column}' for column in ('id', *key, *columns))} "
-        f"FROM wanted JOIN {_ENVELOPES} AS stored ON {' AND '.join(f'stored.{k} = wanted.{k}' for k in key)}",
-        [_plain(value) for one in wanted for value in one],
-    )
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"WITH wanted ({', '.join(key)}) AS (VALUES {values}) "  # noqa: S608 - names and places
+            f"SELECT {', '.join(f'stored.{column}' for column in columns)} "
+            f"FROM wanted JOIN {_ENVELOPES} AS stored ON {' AND '.join(f'stored.{k} = wanted.{k}' for k in key)}",
+            _flat(wanted),
+        )
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows
 
 
-def _plain(value: Any) -> Any:
-    """As the driver takes it."""
-    if isinstance(value, UUID):
-        return value if connection.features.has_native_uuid_field else value.hex
-    if isinstance(value, datetime):
-        return connection.ops.adapt_datetimefield_value(value)
+def _flat(rows: Iterable[Iterable[Any]]) -> list[Any]:
+    return [value for row in rows for value in row]
+
+
+def _plain_id() -> Callable[[UUID], Any]:
+    """How the driver takes a UUID."""
+    return _itself if connection.features.has_native_uuid_field else _hexadecimal
+
+
+def _itself(value: UUID) -> UUID:
     return value
+
+
+def _hexadecimal(value: UUID) -> str:
+    return f"{value.int:032x}"
+
+
+def _plain_time(value: datetime) -> Any:
+    return connection.ops.adapt_datetimefield_value(value)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
 from django.db import transaction
@@ -23,13 +23,12 @@ from messaging.errors import (
 )
 from messaging.models import Conversation, Envelope, Side
 from messaging.services import batch_rows
-from messaging.services.batch_rows import NewEnvelope
+from messaging.services.batch_rows import ClientKey, NewEnvelope, WriterKey
 from messaging.wire import EnvelopeHeader, envelope_hash, next_log_hash
 from securechat.errors import DomainError
 
 
-@dataclass(frozen=True)
-class Submission:
+class Submission(NamedTuple):
     """An envelope whose header is what its frame said.
 
     Its device stood on the sender's key chain when that had ``checked_at_seq`` entries; it is looked at again if that grew.
@@ -42,8 +41,7 @@ class Submission:
     checked_at_seq: int
 
 
-@dataclass(frozen=True)
-class Stored:
+class Stored(NamedTuple):
     """``new`` is false for one that was stored before and is only answered again."""
 
     n: int
@@ -52,8 +50,6 @@ class Stored:
 
 
 Outcome: TypeAlias = Stored | DomainError
-_ClientKey: TypeAlias = tuple[UUID, int, UUID]
-_WriterKey: TypeAlias = tuple[UUID, bytes, int]
 
 
 @transaction.atomic
@@ -67,12 +63,17 @@ def store(batch: Sequence[Submission], *, now: datetime) -> list[Outcome]:
     locked = (
         Conversation.objects.select_for_update(of=("self",))
         .select_related("friendship")
+        .only("last_n", "log_hash", "epoch", "friendship__status")
         .filter(friendship__public_id__in=ids)
         .order_by("pk")
     )
-    numbering = _Numbering({row.pk: row for row in locked}, now, _standing_anew(batch))
-    numbering.know(_stored_before(batch))
-    numbering.continue_from(_writer_positions(batch))
+    numbering = _Numbering(
+        conversations={row.friendship_id: row for row in locked},
+        now=now,
+        standing_anew=_standing_anew(batch),
+        known=dict(_stored_before(batch)),
+        writers=_writer_positions(batch),
+    )
     outcomes = [numbering.take(submission) for submission in batch]
     batch_rows.insert(numbering.rows)
     batch_rows.grow(numbering.grown())
@@ -84,17 +85,9 @@ class _Numbering:
     conversations: dict[UUID, Conversation]
     now: datetime
     standing_anew: dict[int, frozenset[bytes]]
+    known: dict[ClientKey, Envelope | NewEnvelope]
+    writers: dict[WriterKey, bytes]
     rows: list[NewEnvelope] = field(default_factory=list)
-    _known: dict[_ClientKey, Envelope | NewEnvelope] = field(default_factory=dict)
-    _writers: dict[_WriterKey, bytes] = field(default_factory=dict)
-
-    def know(self, rows: Iterable[Envelope]) -> None:
-        self._known = {(row.conversation_id, row.side, row.client_id): row for row in rows}
-
-    def continue_from(self, rows: Iterable[Envelope]) -> None:
-        self._writers = {
-            (row.conversation_id, bytes(row.writer), row.writer_seq): bytes(row.envelope_hash) for row in rows
-        }
 
     def take(self, submission: Submission) -> Outcome:
         try:
@@ -112,7 +105,7 @@ class _Numbering:
         if conversation is None:
             raise ConversationNotFound
         hash_ = envelope_hash(submission.envelope)
-        known = self._known.get((header.conversation, submission.side, header.client_id))
+        known = self.known.get((header.conversation, submission.side, header.client_id))
         if known is not None:
             if bytes(known.envelope_hash) != hash_:
                 raise ClientIdReused
@@ -130,8 +123,8 @@ class _Numbering:
             raise StaleEpoch
         here = (header.conversation, header.writer, header.seq)
         before = (header.conversation, header.writer, header.seq - 1)
-        expected = NO_HASH if header.seq == 1 else self._writers.get(before)
-        if header.seq < 1 or here in self._writers or expected != header.prev:
+        expected = NO_HASH if header.seq == 1 else self.writers.get(before)
+        if header.seq < 1 or here in self.writers or expected != header.prev:
             raise WriterGap
 
     def _append(self, conversation: Conversation, submission: Submission, hash_: bytes) -> Stored:
@@ -153,8 +146,8 @@ class _Numbering:
             stored_at=self.now,
         )
         self.rows.append(row)
-        self._known[header.conversation, submission.side, header.client_id] = row
-        self._writers[header.conversation, header.writer, header.seq] = hash_
+        self.known[header.conversation, submission.side, header.client_id] = row
+        self.writers[header.conversation, header.writer, header.seq] = hash_
         return Stored(row.n, self.now, new=True)
 
 
@@ -169,7 +162,7 @@ def _standing_anew(batch: Sequence[Submission]) -> dict[int, frozenset[bytes]]:
     return {sender.pk: key_chain.device_ids(sender) for sender in grown}
 
 
-def _stored_before(batch: Sequence[Submission]) -> Iterable[Envelope]:
+def _stored_before(batch: Sequence[Submission]) -> dict[ClientKey, Envelope]:
     return batch_rows.with_client_ids(
         {
             (submission.header.conversation, submission.side, submission.header.client_id)
@@ -178,7 +171,7 @@ def _stored_before(batch: Sequence[Submission]) -> Iterable[Envelope]:
     )
 
 
-def _writer_positions(batch: Sequence[Submission]) -> Iterable[Envelope]:
+def _writer_positions(batch: Sequence[Submission]) -> dict[WriterKey, bytes]:
     """What is stored at each submission's place in its writer's sequence, and just before it."""
     headers = [submission.header for submission in batch]
     return batch_rows.at_writer_positions(

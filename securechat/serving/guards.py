@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -13,9 +15,11 @@ from twisted.internet.interfaces import IAddress, IDelayedCall
 from twisted.web import http
 
 from securechat.serving.flow import Incoming, Outgoing
+from securechat.serving.frames import take_text, text_frame
 
 _LINGER = timedelta(seconds=2)  # For a browser that is still sending to read the refusal.
 
+_TOGETHER_BYTES = 65_536
 _CODES_OF_SERVERS = frozenset({1001, 1008, 1009, 1011, 1012, 1013})
 
 
@@ -39,6 +43,9 @@ class GuardedChannel(http.HTTPChannel):
         self._set_deadline(None)
         self.outgoing.free()
         super().connectionLost(reason)
+
+    def isSecure(self) -> bool:
+        return bool(self.transport.is_secure)
 
     def pauseProducing(self) -> None:
         self.outgoing.fill(until=settings.BODY_DEADLINE)
@@ -129,6 +136,8 @@ class GuardedWebSocketProtocol(WebSocketProtocol):
         self.incoming = Incoming(changed=self._balance)
         self.outgoing = Outgoing(cut_off=self._cut_off)
         self._takes_input = True
+        self._frames: list[bytes] = []  # Texts of this turn of the event loop, written together.
+        self._frames_bytes = 0
 
     def connectionMade(self) -> None:
         super().connectionMade()
@@ -151,9 +160,47 @@ class GuardedWebSocketProtocol(WebSocketProtocol):
         pass  # Twisted calls it when the connection is lost, which is heard of anyway.
 
     def dataReceived(self, data: bytes) -> None:
-        super().dataReceived(data)
+        if self.state == self.STATE_OPEN and not (self.data or self.current_frame or self.inside_message):
+            data = data[self._take_texts(data) :]
+        if data:
+            super().dataReceived(data)
         if not self._takes_input:
             self.transport.pauseProducing()  # Daphne lets the transport go on after the handshake.
+
+    def _take_texts(self, data: bytes) -> int:
+        """What stands at the beginning in the usual form, past autobahn's parser; answers where the rest begins."""
+        start = 0
+        while self._takes_input and (found := take_text(data, start, self.maxFramePayloadSize)):
+            text, start = found
+            if self.autoPingTimeoutCall and self.autoPingRestartOnAnyTraffic:
+                self._cancelAutoPingTimeoutCall()
+            if not self.muted:
+                self.last_ping = time.time()
+                self.application_queue.put_nowait({"type": "websocket.receive", "text": text})
+        return start
+
+    def send_text(self, text: str) -> None:
+        """What autobahn's ``sendMessage`` does to an open socket, but one write for all of a turn of the event loop."""
+        payload = text.encode()
+        if self.state != self.STATE_OPEN or len(payload) > self.maxMessagePayloadSize:
+            self.serverSend(text)
+            return
+        if not self._frames:
+            asyncio.get_running_loop().call_soon(self._write_frames)
+        self._frames.append(text_frame(payload))
+        self._frames_bytes += len(payload)
+        if self._frames_bytes > _TOGETHER_BYTES:
+            self._write_frames()
+
+    def _write_frames(self) -> None:
+        if self._frames:
+            frames, self._frames, self._frames_bytes = self._frames, [], 0
+            self.transport.write(b"".join(frames))
+
+    def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
+        """Pings and ends come after the texts before them."""
+        self._write_frames()
+        super().sendData(data, sync, chopsize)
 
     def processData(self) -> bool:
         return bool(self._takes_input and super().processData())

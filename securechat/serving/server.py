@@ -17,12 +17,13 @@ from daphne.server import Server
 from django.conf import settings
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IOpenSSLContextFactory
 from twisted.logger import globalLogBeginner
 
-from securechat.serving.admission import Admission, AdmittingFactory, AdmittingTLSFactory
+from securechat.serving.admission import Admission
 from securechat.serving.guards import GuardedHTTPFactory, GuardedWebSocketFactory, GuardedWebSocketProtocol
 from securechat.serving.redirect import RedirectFactory
+from securechat.serving.tls import TLSContexts
+from securechat.serving.transport import TLSTransport, Transport
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ class GuardedServer(Server):
         application: object,
         *,
         listener: socket.socket,
-        contexts: IOpenSSLContextFactory,
+        contexts: TLSContexts,
         redirect_listener: socket.socket | None = None,
         before_end: Sequence[Callable[[], Awaitable[None]]] = (),
         at_the_latest: Callable[[], None],
@@ -104,11 +105,8 @@ class GuardedServer(Server):
         globalLogBeginner.beginLoggingTo([lambda _: None], redirectStandardIO=False, discardBuffer=True)
         reactor.callLater(1, self.application_checker)
         reactor.callLater(2, self.timeout_checker)
-        admission = Admission()
-        self._adopt(self.endpoints[0], AdmittingTLSFactory(admission, self._contexts, self.http_factory))
-        if self._redirect_listener:
-            self._adopt(self._redirect_listener, AdmittingFactory(admission, RedirectFactory()))
         asyncio.set_event_loop(reactor._asyncioEventloop)
+        reactor.callWhenRunning(lambda: asyncio.ensure_future(self._accept()))
         reactor.addSystemEventTrigger("before", "shutdown", self._end)
         reactor.run(installSignalHandlers=True)
 
@@ -123,15 +121,23 @@ class GuardedServer(Server):
 
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
         """Waits while the peer has not read what it was sent before."""
-        if message["type"] in ("websocket.send", "http.response.body"):
-            connection = protocol if isinstance(protocol, GuardedWebSocketProtocol) else protocol.channel
-            if connection is not None:
-                await connection.outgoing.wait_for_room()
+        if message["type"] == "websocket.send":
+            if protocol.outgoing.is_full:
+                await protocol.outgoing.wait_for_room()
+            if (text := message.get("text")) and protocol.state == protocol.STATE_OPEN:
+                protocol.send_text(text)
+                return
+        elif message["type"] == "http.response.body" and protocol.channel is not None:
+            await protocol.channel.outgoing.wait_for_room()
         await super().handle_reply(protocol, message)
 
-    def _adopt(self, listener: socket.socket, factory: object) -> None:
-        self.listeners.append(reactor.adoptStreamPort(listener.fileno(), listener.family, factory))
-        listener.close()  # Twisted listens on a copy.
+    async def _accept(self) -> None:
+        admission, loop = Admission(), asyncio.get_running_loop()
+        secure = partial(TLSTransport, self.http_factory, admission, contexts=self._contexts)
+        self.listeners.append(await loop.create_server(secure, sock=self.endpoints[0]))
+        if self._redirect_listener:
+            plain = partial(Transport, RedirectFactory(), admission)
+            self.listeners.append(await loop.create_server(plain, sock=self._redirect_listener))
 
     def _end(self) -> Deferred[None]:
         latest = threading.Timer(settings.SHUTDOWN_DEADLINE.total_seconds() - 0.5, self._force_the_end)
@@ -151,7 +157,7 @@ class GuardedServer(Server):
     async def _say_goodbye(self) -> None:
         """Takes no more connections, ends the sockets with 1012, and lets what runs come to its end."""
         for listener in self.listeners:
-            listener.stopListening()
+            listener.close()
         results = await asyncio.gather(*(act() for act in self._before_end), return_exceptions=True)
         for error in results:
             if error is not None:

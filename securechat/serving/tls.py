@@ -6,8 +6,6 @@ import logging
 import os
 
 from OpenSSL import SSL
-from twisted.internet.interfaces import IOpenSSLContextFactory
-from zope.interface import implementer
 
 from securechat.certificates import CertificateFiles
 
@@ -16,7 +14,6 @@ logger = logging.getLogger(__name__)
 GROUPS = b"X25519MLKEM768:X25519:P-256:P-384"
 
 
-@implementer(IOpenSSLContextFactory)
 class TLSContexts:
     """The context for each new connection; made again when the certificate's file or its key's is another one."""
 
@@ -25,7 +22,7 @@ class TLSContexts:
         self._version = self._version_on_disk()
         self._context = self._make()
 
-    def getContext(self) -> SSL.Context:
+    def context(self) -> SSL.Context:
         version = self._version_on_disk()
         if version != self._version:
             self._version = version

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -68,6 +69,53 @@ def test_the_frame_that_the_refused_ones_differ_from_is_accepted() -> None:
 def test_a_wrong_field_makes_a_frame_malformed(change: dict[str, Any]) -> None:
     with pytest.raises(MalformedFrame):
         protocol.decode_client_frame(json.dumps({**valid(), **change}))
+
+
+@given(data=st.data())
+def test_the_usual_form_of_a_message_is_read_as_any_other(data: st.DataObject) -> None:
+    """What is written out for speed decides as the types do, whatever is done to a text."""
+    text = json.dumps({**valid(), "ref": data.draw(st.integers(1, 2**53))}, separators=(",", ":"))
+    at = data.draw(st.integers(0, len(text)))
+    text = text[:at] + data.draw(st.text(max_size=2)) + text[at + data.draw(st.integers(0, 2)) :]
+
+    assert _decoded(protocol.decode_client_frame, text) == _decoded(protocol._any_frame, text)
+
+
+def test_the_browsers_form_of_a_message_takes_the_short_way() -> None:
+    text = json.dumps(valid(), separators=(",", ":"))
+
+    assert protocol._send_envelope(text) == protocol._any_frame(text)
+
+
+def _decoded(decode: Callable[[str], protocol.ClientFrame], text: str) -> protocol.ClientFrame | None:
+    try:
+        return decode(text)
+    except MalformedFrame:
+        return None
+
+
+@given(
+    st.integers(1, 2**53 - 1),
+    st.uuids(),
+    st.uuids(),
+    st.integers(0, 2**53 - 1),
+    st.binary(),
+    st.integers(0, 1),
+)
+def test_what_leaves_for_every_message_is_what_its_types_say(
+    n: int, conversation: UUID, client_id: UUID, stored_at: int, envelope: bytes, side: protocol.Side
+) -> None:
+    stored = protocol.EnvelopeStored(
+        ref=n, conversation=conversation, client_id=client_id, n=n, stored_at=stored_at
+    )
+    row = protocol.Row(n=n, side=side, client_id=client_id, envelope=envelope, stored_at=stored_at)
+    new = protocol.EnvelopeNew(conversation=conversation, row=row)
+
+    ids = {"conversation": str(conversation), "client_id": str(client_id)}
+    assert protocol.stored_text(ref=n, n=n, stored_at=stored_at, **ids) == protocol.encode(stored)
+    assert protocol.new_text(
+        n=n, side=side, envelope=envelope, stored_at=stored_at, **ids
+    ) == protocol.encode(new)
 
 
 @pytest.mark.parametrize("field", ["type", "ref", "conversation", "client_id", "epoch", "envelope"])

@@ -62,7 +62,7 @@ def test_a_batch_finds_what_is_stored_by_an_index(
         for lookup in lookups:
             cursor.execute(f"{explain} {lookup}")
             plan = "\n".join(str(row[-1]) for row in cursor.fetchall())
-            assert re.search(r"SEARCH stored USING INDEX|Index (Only )?Scan", plan), plan
+            assert re.search(r"SEARCH stored USING (COVERING )?INDEX|Index (Only )?Scan", plan), plan
             assert not re.search(r"SCAN stored|Seq Scan", plan), plan
 
 

@@ -420,7 +420,7 @@ def test_a_certificate_whose_key_comes_later_is_served_when_it_is_there(certs: P
     for file, name in zip((files.certificate, files.key), ("server.crt", "server.key"), strict=True):
         shutil.copy(certs / name, file)
     contexts = tls.TLSContexts(files)
-    first = contexts.getContext()
+    first = contexts.context()
     environment = {
         **os.environ,
         "CERTS_DIR": str(tmp_path / "other"),
@@ -429,10 +429,10 @@ def test_a_certificate_whose_key_comes_later_is_served_when_it_is_there(certs: P
     subprocess.run([sys.executable, "manage.py", "certs", "init"], cwd=ROOT, env=environment, check=True)
 
     shutil.copy(tmp_path / "other" / "server.crt", files.certificate)
-    assert contexts.getContext() is first
+    assert contexts.context() is first
     shutil.copy(tmp_path / "other" / "server.key", files.key)
 
-    assert contexts.getContext() is not first
+    assert contexts.context() is not first
 
 
 def test_a_taken_port_is_one_sentence() -> None:
