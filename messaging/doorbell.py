@@ -5,39 +5,33 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
 from typing import TypeAlias
 
 import redis
-from django.utils import timezone
 from redis.asyncio.client import PubSub
 
 from securechat import events
-from securechat.redis import async_client
+from securechat.redis import async_client, redis_state
 
 Heard: TypeAlias = Callable[[events.Event], None]
-CameBack: TypeAlias = Callable[[datetime], None]
+Listens: TypeAlias = Callable[[bool], None]
 
 _QUIET_SECONDS = 5.0
 _DEAD_SECONDS = 15.0
 _TRY_AGAIN_SECONDS = 1.0
 
 
-async def listen(heard: Heard, came_back: CameBack) -> None:
-    """Never ends. ``came_back`` is called after each time in which rings may have been missed, with its beginning."""
-    deaf_since: datetime | None = None
+async def listen(heard: Heard, listens: Listens) -> None:
+    """Never ends. ``listens`` is told when what others ring begins to arrive here, and when it may not any more."""
     while True:
         pubsub = async_client().pubsub()
         try:
             await pubsub.subscribe(events.CHANNEL)
-            events.redis_state.answered()
-            if deaf_since is not None:
-                came_back(deaf_since)
-            deaf_since = None
+            listens(True)
             await _hear(pubsub, heard)
         except (redis.RedisError, OSError) as error:
-            events.redis_state.failed(error)
-            deaf_since = deaf_since or timezone.now() - timedelta(seconds=_DEAD_SECONDS)
+            listens(False)
+            redis_state.failed(error)
             await asyncio.sleep(_TRY_AGAIN_SECONDS)
         finally:
             await pubsub.aclose()  # type: ignore[no-untyped-call]

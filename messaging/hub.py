@@ -1,7 +1,7 @@
 """The sockets of this process: who may hear of what, and how they are told.
 
 What this process stored goes to its own sockets directly. Other processes ring (``securechat.events``), and what they mean
-is then read from the database. The message path needs no Redis: without it, people on one process go on talking.
+is then read from the database. The message path needs no Redis: without it the database is asked what others stored.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
@@ -23,6 +23,7 @@ from django.utils import timezone
 from accounts.models import User
 from accounts.services.sessions import note_seen
 from messaging import doorbell, news, protocol, sessions
+from messaging.catch_up import CatchUp
 from messaging.connection import CloseCode, Connection
 from messaging.errors import ConversationNotFound
 from messaging.services import epochs, heads
@@ -34,11 +35,15 @@ from messaging.writer import Waiting, Writer
 from securechat import events
 from securechat.errors import DomainError, TooFast
 from securechat.ratelimit import LocalBuckets
+from securechat.redis import redis_state
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 _BEGIN_AGAIN_SECONDS = 1.0
-Note: TypeAlias = "events.Event | datetime"  # A moment: since then, rings may have been missed.
+_CATCH_UP_ROWS = (
+    50  # Of one conversation; where more were missed the last one makes browsers ask for the rest.
+)
+_SPANS_AT_ONCE = 100
 
 _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
 
@@ -69,7 +74,9 @@ class Hub:
         self._presence = PresenceWatch(self._tell_presence)
         self._envelopes_sent = LocalBuckets()
         self._burst_window = timedelta(seconds=settings.ENVELOPE_BURST / settings.ENVELOPES_PER_SECOND)
-        self._notes: asyncio.Queue[Note] = asyncio.Queue(settings.HUB_QUEUE_EVENTS)
+        self._told: dict[UUID, int] = {}  # The last ``n`` that sockets here were told of.
+        self._catch_up = CatchUp(look=self._look, visit=self._visit, everybody=lambda: tuple(self._of_user))
+        self._notes: asyncio.Queue[events.Event] = asyncio.Queue(settings.HUB_QUEUE_EVENTS)
         self._rings: list[events.Event] = []
         self._something_to_ring = asyncio.Event()
         self._stop_hearing = events.listen(self._hear_own)
@@ -77,6 +84,7 @@ class Hub:
             self._writer.run,
             self._read_notes,
             self._listen,
+            self._catch_up.run,
             self._ring,
             self._keep_presence,
             self._keep_sessions,
@@ -119,6 +127,8 @@ class Hub:
         _discard(self._of_user, connection.user_id, connection)
         for membership in connection.memberships.values():
             _discard(self._of_conversation, membership.conversation, connection)
+            if membership.conversation not in self._of_conversation:
+                self._told.pop(membership.conversation, None)
             if membership.peer_id is not None:
                 _discard(self._watchers, membership.peer_id, connection)
         await self._presence.leave(connection.presence_key)
@@ -200,7 +210,14 @@ class Hub:
                         connection.send_text(text)
         if spans:
             rows = tuple((conversation, first, last) for conversation, (first, last) in spans.items())
+            self._note_as_told(rows)
             self._ring_later(events.EnvelopesStored(rows))
+
+    def _note_as_told(self, spans: Iterable[tuple[UUID, int, int]]) -> None:
+        """Of one that a browser was not told of before the last it sees the gap, and asks."""
+        for conversation, _, last in spans:
+            if conversation in self._of_conversation:
+                self._told[conversation] = max(last, self._told.get(conversation, 0))
 
     # Other processes
 
@@ -219,29 +236,29 @@ class Hub:
                 await events.apublish(event)
 
     async def _listen(self) -> None:
-        await doorbell.listen(self._note, self._note)
+        await doorbell.listen(self._note, self._catch_up.listens)
 
     def _hear_own(self, event: events.Event) -> None:
         """In the thread that published it. What this hub rang itself it has already delivered."""
         if not isinstance(event, events.EnvelopesStored | events.EpochAppended | events.HeadStored):
             self._loop.call_soon_threadsafe(self._note, event)
 
-    def _note(self, note: Note) -> None:
+    def _note(self, event: events.Event) -> None:
         try:
-            self._notes.put_nowait(note)
+            self._notes.put_nowait(event)
         except asyncio.QueueFull:
-            logger.error("More events than this process can follow: one was dropped.")
+            self._catch_up.missed()
 
     async def _read_notes(self) -> None:
         while True:
-            note = await self._notes.get()
+            event = await self._notes.get()
             try:
-                await self._follow(note)
+                await self._follow(event)
             except DatabaseError as error:
                 logger.error("The database did not say what an event means (%s).", type(error).__name__)
 
-    async def _follow(self, note: Note) -> None:
-        match note:
+    async def _follow(self, event: events.Event) -> None:
+        match event:
             case events.SessionsChanged(user_id=user_id):
                 await self._check_sessions(self._of_user.get(user_id, ()))
             case events.FriendshipChanged(user_ids=user_ids, conversation=conversation):
@@ -259,8 +276,8 @@ class Hub:
             case events.PresenceChanged(user_id=user_id):
                 if user_id in self._watchers:
                     await self._presence.look_at([user_id])
-            case datetime():
-                await self._catch_up(note)
+            case events.RingsMissed(seconds=seconds):
+                self._catch_up.missed(timedelta(seconds=seconds))
 
     async def _friendship_changed(self, user_ids: Iterable[int], conversation: UUID) -> None:
         """First all sockets belong to it, then they are told how it is: what is stored meanwhile is in one or the other."""
@@ -302,9 +319,11 @@ class Hub:
 
     async def _envelopes_stored(self, spans: Iterable[tuple[UUID, int, int]]) -> None:
         here = [span for span in spans if span[0] in self._of_conversation]
-        if here:
-            for conversation, row in await self.read(news.rows_in, here):
+        for start in range(0, len(here), _SPANS_AT_ONCE):
+            some = here[start : start + _SPANS_AT_ONCE]
+            for conversation, row in await self.read(news.rows_in, some):
                 self._send_to(conversation, protocol.EnvelopeNew(conversation=conversation, row=row))
+            self._note_as_told(some)
 
     async def _epoch_appended(self, conversation: UUID, epoch: int) -> None:
         if conversation in self._of_conversation:
@@ -323,28 +342,38 @@ class Hub:
                     protocol.HeadNew(conversation=conversation, side=1 if side else 0, head=head),
                 )
 
-    async def _catch_up(self, since: datetime) -> None:
-        """Rings may have been missed since then. Browsers know rows that they are told of twice."""
-        for user_id in tuple(self._of_user):
-            await self._requests_changed(user_id)
-            for connection in self._ready(user_id)[:1]:
-                now = await self.read(news.introduction, connection.user)
-                for membership in now.memberships.values():
-                    if connection.memberships.get(membership.conversation) != membership:
-                        await self._friendship_changed([user_id], membership.conversation)
-        try:
-            for conversation, row in await self.read(news.rows_since, since, set(self._of_conversation)):
-                self._send_to(conversation, protocol.EnvelopeNew(conversation=conversation, row=row))
-        except news.TooMuchMissed:
-            for connection in self._everybody():
-                connection.close(CloseCode.TOO_SLOW)
+    # What was not heard
+
+    async def _look(self, since: datetime) -> None:
+        """Tells of envelopes that are stored and of which no socket here was told."""
+        spans = []
+        for conversation, last in (await self.read(news.active_since, since)).items():
+            told = self._told.get(conversation)
+            if conversation not in self._of_conversation or (told is not None and told >= last):
+                continue
+            first = last if told is None or last - told > _CATCH_UP_ROWS else told + 1
+            spans.append((conversation, first, last))
+        await self._envelopes_stored(spans)
+
+    async def _visit(self, user_id: int) -> None:
+        """Reads again what this person's sockets know."""
+        await self._requests_changed(user_id)
+        for connection in self._ready(user_id):
+            connection.standing = None
+        for connection in self._ready(user_id)[:1]:
+            now = await self.read(news.introduction, connection.user)
+            for membership in now.memberships.values():
+                if connection.memberships.get(membership.conversation) != membership:
+                    await self._friendship_changed([user_id], membership.conversation)
 
     # What goes by the clock
 
     async def _keep_presence(self) -> None:
         renew_at = self._loop.time()
         while True:
-            if self._loop.time() >= renew_at:
+            if redis_state.is_away:
+                renew_at = 0.0  # At once when it is back: it may have forgotten everybody.
+            elif self._loop.time() >= renew_at:
                 renew_at = self._loop.time() + settings.PRESENCE_RENEW.total_seconds()
                 await self._presence.renew([c.presence_key for c in self._everybody() if c.is_ready])
                 self._presence.keep_only(self._watchers.keys())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import reduce
@@ -18,17 +18,11 @@ from messaging.protocol import Row
 from messaging.services import conversations
 from messaging.services.conversations import Membership, row_of
 
-_CATCH_UP_ROWS = 2_000
-
 
 @dataclass(frozen=True)
 class Introduction:
     memberships: dict[UUID, Membership]
     requests: int
-
-
-class TooMuchMissed(Exception):
-    """More than a socket should be told at once: its browser had better ask."""
 
 
 def introduction(user: User) -> Introduction:
@@ -45,14 +39,10 @@ def rows_in(spans: Sequence[tuple[UUID, int, int]]) -> list[tuple[UUID, Row]]:
     return _rows(Envelope.objects.filter(reduce(or_, wanted)))
 
 
-def rows_since(moment: datetime, among: Collection[UUID]) -> list[tuple[UUID, Row]]:
-    """Raises ``TooMuchMissed``."""
-    active = Conversation.objects.filter(active_at__gte=moment).values_list("pk", flat=True)
-    ids = [conversation for conversation in active if conversation in among]
-    found = Envelope.objects.filter(conversation__in=ids, stored_at__gte=moment)
-    if found.count() > _CATCH_UP_ROWS:
-        raise TooMuchMissed
-    return _rows(found)
+def active_since(moment: datetime) -> dict[UUID, int]:
+    """The ``last_n`` of each conversation in which something was stored since then."""
+    active = Conversation.objects.filter(active_at__gte=moment, last_n__gt=0)
+    return dict(active.values_list("pk", "last_n"))
 
 
 def _rows(envelopes: Iterable[Envelope]) -> list[tuple[UUID, Row]]:

@@ -3,6 +3,8 @@
 One sorted set holds every connection by the moment it expires, one hash how many each person has. A process renews its
 connections together; one that died is noticed because they expire. Whoever sweeps an expired connection away (only one
 process can) tells the others. All functions raise ``redis.RedisError`` but ``is_online``, which answers "unknown".
+
+A Redis that was away may have forgotten connections, so nobody counts as offline until all processes renewed theirs.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import redis
 from django.conf import settings
 
 from securechat import events
-from securechat.redis import async_client, client
+from securechat.redis import async_client, client, redis_state
 
 _KEYS = ("securechat:presence:connections", "securechat:presence:counts")
 _AT_ONCE = 500
@@ -87,11 +89,11 @@ async def sweep() -> list[int]:
     return _ids(await async_client().register_script(_SWEEP)(keys=_KEYS, args=[_AT_ONCE]))
 
 
-async def online_among(user_ids: Sequence[int]) -> dict[int, bool]:
+async def online_among(user_ids: Sequence[int]) -> dict[int, bool | None]:
+    """``None``: unknown."""
     if not user_ids:
         return {}
-    counts = await async_client().hmget(_KEYS[1], [str(user_id) for user_id in user_ids])
-    return {user_id: count is not None for user_id, count in zip(user_ids, counts, strict=True)}
+    return _states(user_ids, await async_client().hmget(_KEYS[1], [str(user_id) for user_id in user_ids]))
 
 
 def is_online(user_ids: Iterable[int]) -> dict[int, bool | None]:
@@ -99,14 +101,25 @@ def is_online(user_ids: Iterable[int]) -> dict[int, bool | None]:
     asked = list(dict.fromkeys(user_ids))
     if not asked:
         return {}
+    if redis_state.is_away:
+        return dict.fromkeys(asked)
     try:
         gone = _ids(client().register_script(_SWEEP)(keys=_KEYS, args=[_AT_ONCE]))
         counts: list[Any] = client().hmget(_KEYS[1], [str(user_id) for user_id in asked])
-    except redis.RedisError:
+    except redis.RedisError as error:
+        redis_state.failed(error)
         return dict.fromkeys(asked)
     for user_id in gone:
         events.publish(events.PresenceChanged(user_id))
-    return {user_id: count is not None for user_id, count in zip(asked, counts, strict=True)}
+    return _states(asked, counts)
+
+
+def _states(user_ids: Sequence[int], counts: Sequence[Any]) -> dict[int, bool | None]:
+    settling = redis_state.was_away_within(settings.PRESENCE_RENEW + settings.REDIS_TIMEOUT)
+    absent = None if settling else False
+    return {
+        user_id: absent if count is None else True for user_id, count in zip(user_ids, counts, strict=True)
+    }
 
 
 async def _run_async(script: str, time: timedelta, connections: Sequence[str]) -> list[int]:

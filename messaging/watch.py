@@ -9,6 +9,7 @@ import redis
 
 from messaging import presence
 from securechat import events
+from securechat.redis import redis_state
 
 Tell: TypeAlias = Callable[[int, bool | None], None]
 
@@ -25,12 +26,16 @@ class PresenceWatch:
 
     async def renew(self, connections: Sequence[str]) -> None:
         """Also for a connection that is new."""
-        await self._announce_edges(presence.renew(connections))
+        if not self._is_unknown():
+            await self._announce_edges(presence.renew(connections))
 
     async def sweep(self) -> None:
-        await self._announce_edges(presence.sweep())
+        if not self._is_unknown():
+            await self._announce_edges(presence.sweep())
 
     async def leave(self, connection: str) -> None:
+        if self._is_unknown():
+            return
         try:
             await presence.leave([connection])
         except redis.RedisError as error:
@@ -38,6 +43,9 @@ class PresenceWatch:
 
     async def look_at(self, user_ids: Collection[int]) -> None:
         """Asks Redis how these people are and tells what is news; forgets nobody."""
+        if self._is_unknown():
+            self._learn(dict.fromkeys(user_ids))
+            return
         try:
             self._learn(await presence.online_among(list(user_ids)))
         except redis.RedisError as error:
@@ -57,8 +65,14 @@ class PresenceWatch:
         for user_id in changed:
             await events.apublish(events.PresenceChanged(user_id))
 
+    def _is_unknown(self) -> bool:
+        """Nobody waits for a Redis that is away; who noticed may have been somebody else."""
+        if redis_state.is_away:
+            self._learn(dict.fromkeys(self._known))
+        return redis_state.is_away
+
     def _lost(self, error: redis.RedisError) -> None:
-        events.redis_state.failed(error)
+        redis_state.failed(error)
         self._learn(dict.fromkeys(self._known))
 
     def _learn(self, states: Mapping[int, bool | None]) -> None:

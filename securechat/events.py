@@ -1,29 +1,25 @@
 """The doorbell between the parts of a server, and between its processes: it says that something is there, never what.
 
 An event carries ids; whoever hears it reads the database. It is rung after the commit and at most once: without
-Redis only this process hears it, and the others find out when they look again.
+Redis only this process hears it, and the others look into the database until Redis is back.
 """
 
 from __future__ import annotations
 
-import logging
 import secrets
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Annotated, Literal, TypeAlias
 from uuid import UUID
 
 import redis
 from pydantic import Field, TypeAdapter, ValidationError
 
-from securechat.redis import async_client, client
-
-logger = logging.getLogger(__name__)
+from securechat.redis import async_client, client, redis_state
 
 CHANNEL = "securechat:processes"
 PROCESS = secrets.token_hex(8)
-_PAUSE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -89,6 +85,14 @@ class PresenceChanged:
     kind: Literal["presence"] = "presence"
 
 
+@dataclass(frozen=True)
+class RingsMissed:
+    """Some process could not ring for so long until now: what it did meanwhile is in the database."""
+
+    seconds: int
+    kind: Literal["missed"] = "missed"
+
+
 Event: TypeAlias = (
     SessionsChanged
     | FriendshipChanged
@@ -98,6 +102,7 @@ Event: TypeAlias = (
     | EpochAppended
     | HeadStored
     | PresenceChanged
+    | RingsMissed
 )
 Listener: TypeAlias = Callable[[Event], None]
 
@@ -115,25 +120,21 @@ _listeners: list[Listener] = []
 def publish(event: Event) -> None:
     """Call it from ``transaction.on_commit``. Never raises because Redis is away."""
     hear(event)
-    if redis_state.may_be_tried():
+    if not redis_state.is_away:
         try:
             client().publish(CHANNEL, encode(event))
         except redis.RedisError as error:
             redis_state.failed(error)
-        else:
-            redis_state.answered()
 
 
 async def apublish(event: Event) -> None:
     """``publish`` for what runs in the event loop."""
     hear(event)
-    if redis_state.may_be_tried():
+    if not redis_state.is_away:
         try:
             await async_client().publish(CHANNEL, encode(event))
         except redis.RedisError as error:
             redis_state.failed(error)
-        else:
-            redis_state.answered()
 
 
 def encode(event: Event, *, process: str = PROCESS) -> bytes:
@@ -161,29 +162,10 @@ def listen(listener: Listener) -> Callable[[], None]:
     return lambda: _listeners.remove(listener)
 
 
-class RedisState:
-    """Spares each event the wait for a Redis that did not answer a moment ago, and the log the repetition."""
-
-    def __init__(self) -> None:
-        self._away = False
-        self._try_again_at = 0.0
-
-    def may_be_tried(self) -> bool:
-        return not self._away or time.monotonic() >= self._try_again_at
-
-    def failed(self, error: Exception) -> None:
-        if not self._away:
-            logger.warning(
-                "Redis is away (%s): who is online is unknown, and processes do not hear of each other.",
-                type(error).__name__,
-            )
-        self._away = True
-        self._try_again_at = time.monotonic() + _PAUSE_SECONDS
-
-    def answered(self) -> None:
-        if self._away:
-            logger.warning("Redis is back.")
-        self._away = False
+def _tell_of_missed_rings(away_for: timedelta) -> None:
+    """Raises ``redis.RedisError``."""
+    event = RingsMissed(seconds=away_for // timedelta(seconds=1) + 1)
+    client().publish(CHANNEL, encode(event))
 
 
-redis_state = RedisState()
+redis_state.when_back(_tell_of_missed_rings)

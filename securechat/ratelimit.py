@@ -6,7 +6,6 @@ It is kept as one time, the moment at which the bucket is full again (GCRA), so 
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections import OrderedDict
@@ -16,9 +15,7 @@ import redis
 from django.utils.crypto import salted_hmac
 
 from securechat.errors import TooFast
-from securechat.redis import async_client, client
-
-logger = logging.getLogger(__name__)
+from securechat.redis import async_client, client, redis_state
 
 # Answers 0 for yes, otherwise the microseconds until there is a token again.
 _TAKE = """
@@ -43,11 +40,11 @@ def check(scope: str, key: str, *, limit: int, window: timedelta) -> None:
     counts for itself: the limit becomes looser, the site stays up.
     """
     name = _name(scope, key)
-    if _redis_away.is_over():
+    if not redis_state.is_away:
         try:
             wait = int(client().register_script(_TAKE)(keys=[name], args=_arguments(limit, window)))
         except redis.RedisError as error:
-            _redis_away.begin(error)
+            redis_state.failed(error)
         else:
             return _answer(wait)
     return _answer(_local.take(name, limit=limit, window=window))
@@ -56,13 +53,13 @@ def check(scope: str, key: str, *, limit: int, window: timedelta) -> None:
 async def acheck(scope: str, key: str, *, limit: int, window: timedelta) -> None:
     """``check`` for consumers."""
     name = _name(scope, key)
-    if _redis_away.is_over():
+    if not redis_state.is_away:
         try:
             wait = int(
                 await async_client().register_script(_TAKE)(keys=[name], args=_arguments(limit, window))
             )
         except redis.RedisError as error:
-            _redis_away.begin(error)
+            redis_state.failed(error)
         else:
             return _answer(wait)
     return _answer(_local.take(name, limit=limit, window=window))
@@ -80,26 +77,6 @@ def _arguments(limit: int, window: timedelta) -> list[int]:
 def _answer(wait_microseconds: int) -> None:
     if wait_microseconds:
         raise TooFast(retry_after_seconds=math.ceil(wait_microseconds / 1_000_000))
-
-
-class _Pause:
-    """Spares each request the wait for a Redis that did not answer a moment ago, and the log the repetition."""
-
-    length = timedelta(seconds=1)
-
-    def __init__(self) -> None:
-        self._until = 0.0
-        self._told = 0.0
-
-    def is_over(self) -> bool:
-        return time.monotonic() >= self._until
-
-    def begin(self, error: Exception) -> None:
-        now = time.monotonic()
-        self._until = now + self.length.total_seconds()
-        if now - self._told > 60 or not self._told:
-            self._told = now
-            logger.warning("Redis is away (%s): each process limits for itself.", type(error).__name__)
 
 
 class Bucket:
@@ -143,5 +120,4 @@ class LocalBuckets:
         return 0
 
 
-_redis_away = _Pause()
 _local = LocalBuckets()

@@ -195,6 +195,9 @@ SOCKET_QUEUE_BYTES = env.int("SOCKET_QUEUE_BYTES", default=4_194_304)
 WRITER_QUEUE_ENVELOPES = env.int("WRITER_QUEUE_ENVELOPES", default=2_000)
 WRITER_BATCH_ENVELOPES = 250
 HUB_QUEUE_EVENTS = env.int("HUB_QUEUE_EVENTS", default=10_000)
+# While Redis is away: how often each process asks the database what others stored, and how many people it looks at then.
+CATCH_UP_EVERY = timedelta(milliseconds=env.int("CATCH_UP_MILLISECONDS", default=1000))
+CATCH_UP_PEOPLE = 50
 CHAT_DATABASE_THREADS = env.int("CHAT_DATABASE_THREADS", default=4)
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
 

@@ -12,6 +12,7 @@ from django.test import Client
 from accounts.models import User
 from friends.models import Friendship
 from securechat import ratelimit, sealed
+from securechat.redis import redis_state
 from securechat.serving.valkey import EmbeddedValkey
 from tests import factories
 
@@ -35,6 +36,13 @@ def valkey() -> Iterator[EmbeddedValkey]:
 def _empty_valkey(valkey: EmbeddedValkey) -> None:
     """Limits and presence of one test are nothing to the next."""
     valkey.flush()
+
+
+@pytest.fixture(autouse=True)
+def _redis_is_here() -> Iterator[None]:
+    """A test whose Redis was away ends when the one of all tests answers again."""
+    yield
+    redis_state.forget()
 
 
 @pytest.fixture(autouse=True)

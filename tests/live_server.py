@@ -106,6 +106,11 @@ class LiveServer:
         self._process.send_signal(signal.SIGTERM)
         self._process.wait(STOP_SECONDS)
 
+    def end(self) -> None:
+        """``stop`` where it runs."""
+        if self._process is not None and self._process.poll() is None:
+            self.stop()
+
     def kill(self) -> None:
         assert self._process is not None
         self._process.kill()

@@ -165,7 +165,7 @@ async def test_people_on_one_process_go_on_talking_without_redis(
             await asyncio.sleep(1.5)
 
     assert [record.message for record in caplog.records if "Redis is away" in record.message] == [
-        "Redis is away (ConnectionError): who is online is unknown, and processes do not hear of each other."
+        "Redis is away (ConnectionError): who is online is unknown, limits count for each process, the database is asked for news."
     ]
     assert not any(record.exc_info for record in caplog.records)
 

@@ -13,15 +13,15 @@ from pytest_django import Settings
 
 from securechat import ratelimit
 from securechat.errors import TooFast
-from securechat.redis import client
+from securechat.redis import client, redis_state
 from securechat.serving.valkey import EmbeddedValkey
+from tests.securechat.test_serve import wait_until
 
 MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture(autouse=True)
 def _fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ratelimit, "_redis_away", ratelimit._Pause())
     monkeypatch.setattr(ratelimit, "_local", ratelimit.LocalBuckets())
 
 
@@ -103,20 +103,18 @@ def test_without_redis_the_process_counts_for_itself_and_says_so_once(
 
     assert allowed == [True] * 5 + [False] * 2
     assert [record.getMessage() for record in caplog.records] == [
-        "Redis is away (ConnectionError): each process limits for itself."
+        "Redis is away (ConnectionError): who is online is unknown, limits count for each process, the database is asked for news."
     ]
 
 
-def test_redis_goes_in_the_middle_and_comes_back(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ratelimit._Pause, "length", timedelta(0))
+def test_redis_goes_in_the_middle_and_comes_back(settings: Settings, tmp_path: Path) -> None:
     settings.EFFECTIVE_REDIS_URL = f"unix://{tmp_path}/v.sock"
     valkey = EmbeddedValkey(tmp_path / "v.sock")
     with valkey:
         before = passes(5)
     away = passes(6)
     with EmbeddedValkey(tmp_path / "v.sock"):
+        wait_until(lambda: not redis_state.is_away)
         back = passes(6)
 
     assert before == [True] * 5

@@ -1,0 +1,91 @@
+"""While rings may be missed, a process asks the database what happened instead: once a second, and once more at the end.
+
+Two processes hear of each other through Redis alone. Without it messages still arrive, later by at most ``CATCH_UP_EVERY``
+after this process noticed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import DatabaseError
+from django.utils import timezone
+
+from securechat.redis import redis_state
+
+logger = logging.getLogger(__name__)
+
+# What was missed may be older than its first sign: a connection that is dead unnoticed, a commit that takes long, clocks
+# of two machines.
+_MARGIN = timedelta(seconds=60)
+
+
+class CatchUp:
+    """``look`` reads what is new in conversations since a moment; ``visit`` reads everything else about one person.
+
+    Of those ``everybody`` names, ``CATCH_UP_PEOPLE`` are visited after each look, and all in a row when nothing is missed
+    any more.
+    """
+
+    def __init__(
+        self,
+        *,
+        look: Callable[[datetime], Awaitable[None]],
+        visit: Callable[[int], Awaitable[None]],
+        everybody: Callable[[], Collection[int]],
+    ) -> None:
+        self._look = look
+        self._visit = visit
+        self._everybody = everybody
+        self._to_visit: list[int] = []
+        self._missing_since: datetime | None = timezone.now()
+        self._listens = False
+        self._at_once = asyncio.Event()
+
+    def listens(self, listens: bool) -> None:
+        """Whether this process hears what others ring."""
+        self._listens = listens
+        self._at_once.set()
+
+    def missed(self, ago: timedelta = timedelta(0)) -> None:
+        """Rings may have been missed from then to now; the next turn looks."""
+        since = timezone.now() - ago
+        self._missing_since = min(since, self._missing_since or since)
+
+    async def run(self) -> None:
+        while True:
+            self._at_once.clear()
+            try:
+                await self._catch_up()
+            except DatabaseError as error:
+                logger.error("The database did not say what was missed (%s).", type(error).__name__)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._at_once.wait(), settings.CATCH_UP_EVERY.total_seconds())
+
+    async def _catch_up(self) -> None:
+        is_deaf = redis_state.is_away or not self._listens
+        if is_deaf:
+            self.missed()
+        if self._missing_since is not None:
+            await self._look_back()
+            if not (is_deaf and self._to_visit):
+                self._to_visit = list(self._everybody())
+        if is_deaf:
+            self.missed()  # Until a look that began when rings were heard again.
+        for _ in range(settings.CATCH_UP_PEOPLE if is_deaf else len(self._to_visit)):
+            if self._to_visit:
+                await self._visit(self._to_visit[-1])
+                self._to_visit.pop()
+
+    async def _look_back(self) -> None:
+        since, self._missing_since = self._missing_since or timezone.now(), None
+        try:
+            await self._look(since - _MARGIN)
+        except DatabaseError:
+            self._missing_since = since
+            raise
