@@ -24,6 +24,7 @@ Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
 class CloseCode(IntEnum):
     TOO_LARGE = 1009
     RESTART = 1012
+    VANISHED = 4006  # Never sent: what the launcher says of a peer that did not answer a ping.
     SIGNED_OUT = 4401
     TOO_SLOW = 4408
     TOO_MANY = 4429

@@ -58,12 +58,13 @@ async def chat_socket(scope: Any, receive: Receive, send: Send) -> None:
         await _refuse_socket(receive, send, CloseCode.TOO_MANY)
         return
     sending = asyncio.create_task(connection.run())
+    code: int | None = None
     try:
-        await _Socket(hub, connection).run(receive)
+        code = await _Socket(hub, connection).run(receive)
     finally:
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
-        await hub.remove(connection)
+        await hub.remove(connection, may_come_back=code != CloseCode.VANISHED)
 
 
 def _session_key(scope: Any) -> str:
@@ -91,12 +92,14 @@ class _Socket:
         self._connection = connection
         self._frames_taken = Bucket(limit=settings.FRAME_BURST, per_second=settings.FRAMES_PER_SECOND)
 
-    async def run(self, receive: Receive) -> None:
+    async def run(self, receive: Receive) -> int | None:
+        """Answers the code with which the socket ended."""
         await self._introduce()
         while (message := await receive())["type"] != "websocket.disconnect":
             if self._connection.is_closing:
                 continue
             await self._take(message.get("text"))
+        return message.get("code")
 
     async def _introduce(self) -> None:
         try:

@@ -123,7 +123,8 @@ class Hub:
             )
         )
 
-    async def remove(self, connection: Connection) -> None:
+    async def remove(self, connection: Connection, *, may_come_back: bool) -> None:
+        """Friends are told at once of one that may not, and otherwise after a grace."""
         _discard(self._of_user, connection.user_id, connection)
         for membership in connection.memberships.values():
             _discard(self._of_conversation, membership.conversation, connection)
@@ -131,7 +132,8 @@ class Hub:
                 self._told.pop(membership.conversation, None)
             if membership.peer_id is not None:
                 _discard(self._watchers, membership.peer_id, connection)
-        await self._presence.leave(connection.presence_key)
+        grace = settings.PRESENCE_GRACE if may_come_back else timedelta(0)
+        await self._presence.leave([connection.presence_key], grace=grace)
 
     def adopt(self, user_id: int, membership: Membership) -> None:
         """What was just read about one conversation of this person holds for all their sockets here."""
@@ -418,7 +420,8 @@ class Hub:
         self._stop_hearing()
         for connection in self._everybody():
             connection.close(CloseCode.RESTART)
-        await self._writer.drain()
+        keys = [connection.presence_key for connection in self._everybody()]
+        await asyncio.gather(self._presence.end(keys), self._writer.drain())
         await _cancel(self._tasks)
         await asyncio.gather(self._writer.close(), self._readers.close())
 

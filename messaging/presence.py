@@ -53,11 +53,13 @@ return edges
 """
 )
 
-# ARGV: how many at most. Answers who went offline by it.
+# ARGV: how many at most. Answers how many it removed, then who went offline by it.
 _SWEEP = (
     _NOW
     + """
-for _, connection in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])) do
+local expired = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])
+table.insert(edges, #expired)
+for _, connection in ipairs(expired) do
   redis.call('ZREM', KEYS[1], connection)
   local user = string.match(connection, '^%d+')
   if redis.call('HINCRBY', KEYS[2], user, -1) <= 0 then
@@ -79,14 +81,19 @@ async def renew(connections: Sequence[str]) -> list[int]:
     return await _run_async(_RENEW, settings.PRESENCE_TTL, connections)
 
 
-async def leave(connections: Sequence[str]) -> None:
-    """They count for ``PRESENCE_GRACE`` more, so that a page that is loaded again does not blink."""
-    await _run_async(_LEAVE, settings.PRESENCE_GRACE, connections)
+async def leave(connections: Sequence[str], *, grace: timedelta) -> None:
+    """They count for the grace more, so that a page that is loaded again does not blink."""
+    await _run_async(_LEAVE, grace, connections)
 
 
 async def sweep() -> list[int]:
     """Removes what expired; whose last connection was among it. Each is reported to one caller only."""
-    return _ids(await async_client().register_script(_SWEEP)(keys=_KEYS, args=[_AT_ONCE]))
+    gone: list[int] = []
+    while True:
+        removed, *some = _ids(await async_client().register_script(_SWEEP)(keys=_KEYS, args=[_AT_ONCE]))
+        gone += some
+        if removed < _AT_ONCE:
+            return gone
 
 
 async def online_among(user_ids: Sequence[int]) -> dict[int, bool | None]:
@@ -104,7 +111,7 @@ def is_online(user_ids: Iterable[int]) -> dict[int, bool | None]:
     if redis_state.is_away:
         return dict.fromkeys(asked)
     try:
-        gone = _ids(client().register_script(_SWEEP)(keys=_KEYS, args=[_AT_ONCE]))
+        gone = _sweep_for_pages()
         counts: list[Any] = client().hmget(_KEYS[1], [str(user_id) for user_id in asked])
     except redis.RedisError as error:
         redis_state.failed(error)
@@ -112,6 +119,15 @@ def is_online(user_ids: Iterable[int]) -> dict[int, bool | None]:
     for user_id in gone:
         events.publish(events.PresenceChanged(user_id))
     return _states(asked, counts)
+
+
+def _sweep_for_pages() -> list[int]:
+    gone: list[int] = []
+    while True:
+        removed, *some = _ids(client().register_script(_SWEEP)(keys=_KEYS, args=[_AT_ONCE]))
+        gone += some
+        if removed < _AT_ONCE:
+            return gone
 
 
 def _states(user_ids: Sequence[int], counts: Sequence[Any]) -> dict[int, bool | None]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from datetime import timedelta
 from typing import TypeAlias
 
 import redis
+from django.conf import settings
 
 from messaging import presence
 from securechat import events
@@ -20,26 +23,36 @@ class PresenceWatch:
     def __init__(self, tell: Tell) -> None:
         self._tell = tell
         self._known: dict[int, bool | None] = {}
+        self._one_after_the_other = asyncio.Lock()
+        self._has_ended = False
 
     def known(self, user_id: int) -> bool | None:
         return self._known.get(user_id)
 
     async def renew(self, connections: Sequence[str]) -> None:
         """Also for a connection that is new."""
-        if not self._is_unknown():
-            await self._announce_edges(presence.renew(connections))
+        async with self._one_after_the_other:
+            if not (self._has_ended or self._is_unknown()):
+                await self._announce_edges(presence.renew(connections))
 
     async def sweep(self) -> None:
         if not self._is_unknown():
             await self._announce_edges(presence.sweep())
 
-    async def leave(self, connection: str) -> None:
-        if self._is_unknown():
-            return
-        try:
-            await presence.leave([connection])
-        except redis.RedisError as error:
-            self._lost(error)
+    async def leave(self, connections: Sequence[str], *, grace: timedelta) -> None:
+        """Not while a renewal is under way, which could bring them back."""
+        async with self._one_after_the_other:
+            if self._is_unknown():
+                return
+            try:
+                await presence.leave(connections, grace=grace)
+            except redis.RedisError as error:
+                self._lost(error)
+
+    async def end(self, connections: Sequence[str]) -> None:
+        """All of this process leave together, and nothing is renewed any more."""
+        self._has_ended = True
+        await self.leave(connections, grace=settings.PRESENCE_GRACE)
 
     async def look_at(self, user_ids: Collection[int]) -> None:
         """Asks Redis how these people are and tells what is news; forgets nobody."""

@@ -22,7 +22,7 @@ from scripts.check import TOOL_ENVIRONMENT
 from scripts.steps import ROOT, Steps
 from scripts.toolbox import CLIENT, PYTHON, Node
 
-ON_BOTH_DATABASES = ("tests/accounts", "tests/friends", "tests/messaging")
+ON_BOTH_DATABASES = ("tests/accounts", "tests/friends", "tests/messaging", "tests/resilience")
 _LONGEST_SECONDS = 45 * 60  # For one part; all of them together take a few minutes.
 # Prints the URL of a fresh PostgreSQL and keeps it until its standard input ends.
 POSTGRESQL = """

@@ -201,10 +201,10 @@ CATCH_UP_PEOPLE = 50
 CHAT_DATABASE_THREADS = env.int("CHAT_DATABASE_THREADS", default=4)
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
 
-# Presence; messaging/presence.py
+# Presence; messaging/presence.py. What these add up to is in docs/architecture.md.
 PRESENCE_TTL = timedelta(seconds=env.int("PRESENCE_TTL_SECONDS", default=12))
 PRESENCE_RENEW = timedelta(seconds=env.int("PRESENCE_RENEW_SECONDS", default=4))
-PRESENCE_SWEEP = timedelta(seconds=1)
+PRESENCE_SWEEP = timedelta(milliseconds=250)
 PRESENCE_GRACE = timedelta(milliseconds=env.int("PRESENCE_GRACE_MILLISECONDS", default=1500))
 
 # HTTPS, cookies, headers

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +28,7 @@ _PREPARATION = (
 class LiveServer:
     """``public_port`` differs from ``port`` where a proxy stands in front; ``root`` is the project or a copy of it.
 
-    ``settings`` are more variables of its environment.
+    ``settings`` are more variables of its environment, ``wrapper`` is put before the command.
     """
 
     directory: Path
@@ -36,6 +36,7 @@ class LiveServer:
     public_port: int
     root: Path = ROOT
     settings: Mapping[str, str] = field(default_factory=dict)
+    wrapper: Sequence[str] = ()
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     @property
@@ -93,7 +94,7 @@ class LiveServer:
     def start(self) -> None:
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "manage.py", "serve"],
+                [*self.wrapper, sys.executable, "manage.py", "serve"],
                 cwd=self.root,
                 env=self.environment,
                 stdout=log,
@@ -106,9 +107,13 @@ class LiveServer:
         self._process.send_signal(signal.SIGTERM)
         self._process.wait(STOP_SECONDS)
 
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def end(self) -> None:
         """``stop`` where it runs."""
-        if self._process is not None and self._process.poll() is None:
+        if self.is_running:
             self.stop()
 
     def kill(self) -> None:

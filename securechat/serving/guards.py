@@ -20,6 +20,7 @@ from securechat.serving.frames import take_text, text_frame
 _LINGER = timedelta(seconds=2)  # For a browser that is still sending to read the refusal.
 
 _TOGETHER_BYTES = 65_536
+VANISHED = 4006  # Told to the application only: 1006 of a peer that did not answer a ping.
 _CODES_OF_SERVERS = frozenset({1001, 1008, 1009, 1011, 1012, 1013})
 
 
@@ -138,6 +139,7 @@ class GuardedWebSocketProtocol(WebSocketProtocol):
         self._takes_input = True
         self._frames: list[bytes] = []  # Texts of this turn of the event loop, written together.
         self._frames_bytes = 0
+        self._has_vanished = False
 
     def connectionMade(self) -> None:
         super().connectionMade()
@@ -208,9 +210,15 @@ class GuardedWebSocketProtocol(WebSocketProtocol):
     def onAutoPingTimeout(self) -> None:
         """An answer to a ping may be in what is not taken in; ``SEND_DEADLINE`` is for who does not read."""
         if self._takes_input:
+            self._has_vanished = True
             super().onAutoPingTimeout()
         else:
-            self.autoPingTimeoutCall = None
+            self.autoPingTimeoutCall = self.factory._batched_timer.call_later(
+                self.autoPingTimeout, self.onAutoPingTimeout
+            )
+
+    def onClose(self, was_clean: bool, code: int, reason: str) -> None:
+        super().onClose(was_clean, VANISHED if self._has_vanished else code, reason)
 
     def _balance(self) -> None:
         takes_input = not (self.incoming.is_full or self.outgoing.is_full)
@@ -247,9 +255,12 @@ class GuardedWebSocketFactory(WebSocketFactory):
     protocol = GuardedWebSocketProtocol
     noisy = False
 
-    def limit(self, *, ping_timeout: timedelta, handshake_timeout: timedelta) -> None:
+    def limit(
+        self, *, ping_interval: timedelta, ping_timeout: timedelta, handshake_timeout: timedelta
+    ) -> None:
         """Inwards and outwards the same size; too large is a close with 1009 and not a silent hang-up."""
         self.setProtocolOptions(
+            autoPingInterval=ping_interval.total_seconds(),
             autoPingTimeout=ping_timeout.total_seconds(),
             openHandshakeTimeout=handshake_timeout.total_seconds(),
             closeHandshakeTimeout=1,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import resource
 import socket
@@ -87,8 +88,7 @@ class GuardedServer(Server):
             application,
             endpoints=[listener],
             server_name="",
-            ping_interval=_PING.total_seconds(),
-            ping_timeout=_PING.total_seconds(),
+            ping_interval=math.inf,  # Daphne looks every 2 s only; autobahn pings on time.
             application_close_timeout=10,
         )
         self._contexts = contexts
@@ -101,7 +101,7 @@ class GuardedServer(Server):
         self.connections: dict[Any, dict[str, Any]] = {}
         self.http_factory = GuardedHTTPFactory(self)
         self.ws_factory = GuardedWebSocketFactory(self, server=self.server_name)
-        self.ws_factory.limit(ping_timeout=_PING, handshake_timeout=_PING)
+        self.ws_factory.limit(ping_interval=_PING, ping_timeout=_PING, handshake_timeout=_PING)
         globalLogBeginner.beginLoggingTo([lambda _: None], redirectStandardIO=False, discardBuffer=True)
         reactor.callLater(1, self.application_checker)
         reactor.callLater(2, self.timeout_checker)

@@ -78,24 +78,31 @@ async def test_sockets_stay_online_beyond_their_time_limit(a: Person, b: Person,
         assert await alice.hears_nothing(protocol.Presence, seconds=2.0)
 
 
-async def test_edges_are_reported_once(transactional_db: None, settings: Settings) -> None:
+async def test_edges_are_reported_once(transactional_db: None) -> None:
     first, second = connection_key(1, "first"), connection_key(1, "second")
 
     assert await presence.renew([first]) == [1]
     assert await presence.renew([first]) == []
     assert await presence.renew([second, connection_key(2, "x")]) == [2]
     assert await presence.online_among([1, 2, 3]) == {1: True, 2: True, 3: False}
-    settings.PRESENCE_GRACE = timedelta(0)
-    await presence.leave([first])
+    await presence.leave([first], grace=timedelta(0))
     assert await presence.sweep() == []
-    await presence.leave([second])
+    await presence.leave([second], grace=timedelta(0))
     swept = await asyncio.gather(*(presence.sweep() for _ in range(5)))
     assert sorted(swept, key=len)[-1] == [1]
     assert sum(map(len, swept)) == 1
 
 
+async def test_a_process_with_many_connections_is_swept_away_in_one_go(transactional_db: None) -> None:
+    connections = [connection_key(number, "of a dead process") for number in range(1_200)]
+    await presence.renew(connections)
+    await presence.leave(connections, grace=timedelta(0))
+
+    assert sorted(await presence.sweep()) == list(range(1_200))
+
+
 async def test_leaving_does_not_bring_back_what_was_swept(transactional_db: None) -> None:
-    await presence.leave([connection_key(1, "unknown")])
+    await presence.leave([connection_key(1, "unknown")], grace=timedelta(seconds=1))
 
     assert await presence.online_among([1]) == {1: False}
     assert await async_client().dbsize() == 0

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import UUID
@@ -50,6 +50,10 @@ class Site:
     def log(self) -> str:
         return self.servers[0].log_file.read_text()
 
+    def forget_log(self) -> None:
+        with suppress(FileNotFoundError):
+            os.truncate(self.servers[0].log_file, 0)
+
     def friends(self) -> Friends:
         """Two new people with keys, sessions and a conversation."""
         made = subprocess.run(
@@ -62,19 +66,20 @@ class Site:
         )
         return people.load(made.stdout)[0]
 
-    @contextmanager
-    def serving(self) -> Iterator[None]:
-        self.servers[0].log_file.unlink(missing_ok=True)
-        try:
-            with ThreadPoolExecutor() as together:
-                list(together.map(LiveServer.start, self.servers))
-            yield
-        finally:
-            for server in self.servers:
-                server.end()
-            self.stop_valkey()
+    def serve(self) -> None:
+        """Starts what does not run, both at once: a server takes a few seconds."""
+        with ThreadPoolExecutor() as together:
+            list(together.map(LiveServer.start, [one for one in self.servers if not one.is_running]))
+
+    def end(self) -> None:
+        with ThreadPoolExecutor() as together:
+            list(together.map(LiveServer.end, self.servers))
+        self.stop_valkey()
 
     def start_valkey(self) -> None:
+        """Nothing where it runs."""
+        if self._valkey is not None:
+            return
         self._valkey = EmbeddedValkey(self.valkey_socket)
         self._valkey.start()
 
@@ -105,7 +110,10 @@ def prepared_site(folder: Path) -> Iterator[Site]:
         for port in (public_port, free_port()):
             site.servers.append(LiveServer(folder, port=port, public_port=public_port, settings=settings))
         site.servers[0].prepare()
-        yield site
+        try:
+            yield site
+        finally:
+            site.end()
 
 
 @contextmanager

@@ -70,7 +70,8 @@ for sender, friend in (({first!r}, {second!r}), ({second!r}, {first!r})):
 
 
 @HOW
-async def test_people_on_two_processes_go_on_talking(site: Site, away: Away) -> None:
+async def test_people_on_two_processes_go_on_talking(fresh_site: Site, away: Away) -> None:
+    site = fresh_site
     friends = await asyncio.to_thread(site.friends)
     alice_writes, bob_writes = (
         tab(friends.first, friends.conversation),
@@ -105,7 +106,8 @@ async def test_people_on_two_processes_go_on_talking(site: Site, away: Away) -> 
 
 
 @HOW
-async def test_a_friendship_made_by_another_process_is_told(site: Site, away: Away) -> None:
+async def test_a_friendship_made_by_another_process_is_told(fresh_site: Site, away: Away) -> None:
+    site = fresh_site
     some, others = await asyncio.to_thread(site.friends), await asyncio.to_thread(site.friends)
     async with (
         Browser(site, site.servers[1], some.first) as alice,
@@ -120,7 +122,8 @@ async def test_a_friendship_made_by_another_process_is_told(site: Site, away: Aw
 
 
 @HOW
-def test_pages_wait_for_redis_once_and_not_each(site: Site, away: Away) -> None:
+def test_pages_wait_for_redis_once_and_not_each(fresh_site: Site, away: Away) -> None:
+    site = fresh_site
     with away(site):
         first = limited(site)
         later = []
@@ -136,7 +139,8 @@ def test_pages_wait_for_redis_once_and_not_each(site: Site, away: Away) -> None:
 
 
 @HOW
-async def test_nobody_is_shown_as_offline_because_redis_was_away(site: Site, away: Away) -> None:
+async def test_nobody_is_shown_as_offline_because_redis_was_away(fresh_site: Site, away: Away) -> None:
+    site = fresh_site
     friends = await asyncio.to_thread(site.friends)
     async with (
         Browser(site, site.servers[0], friends.first) as alice,

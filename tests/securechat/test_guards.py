@@ -185,7 +185,7 @@ def test_a_larger_frame_closes_the_socket_with_1009(echo: Echo) -> None:
     assert closed.value.rcvd.code == 1009
 
 
-def test_a_peer_that_vanished_is_noticed_within_twelve_seconds(own_echo: Echo) -> None:
+def test_a_peer_that_vanished_is_noticed_within_ten_seconds(own_echo: Echo) -> None:
     with own_echo.raw() as client:
         client.sendall(
             b"GET /ws/ HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -193,8 +193,8 @@ def test_a_peer_that_vanished_is_noticed_within_twelve_seconds(own_echo: Echo) -
         )
         began = time.monotonic()  # From here on it reads, and never answers a ping.
 
-        assert own_echo.heard().startswith("disconnected")
-        assert time.monotonic() - began < 14
+        assert own_echo.heard() == "disconnected 4006"
+        assert time.monotonic() - began < 10 + 1  # Ping 5/5, and what a busy machine takes.
 
 
 def test_sigterm_ends_sockets_with_1012_and_the_server_within_five_seconds(own_echo: Echo) -> None:
