@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
-from scripts.steps import LOGS
+from scripts.debian import debian_packages
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 WHAT_TO_DO = (
@@ -28,20 +27,9 @@ def find_browser() -> str | None:
 def get_browser() -> str | None:
     """Installs Debian's as root where there is none; None where that does not work."""
     found = find_browser()
-    if found or os.environ.get("CHROMIUM") or os.geteuid() != 0 or not shutil.which("apt-get"):
-        return found
-    LOGS.mkdir(parents=True, exist_ok=True)
-    with (LOGS / "apt.log").open("wb") as log:
-        for arguments in (["update"], ["install", "-y", "--no-install-recommends", "chromium"]):
-            subprocess.run(
-                ["apt-get", *arguments],
-                env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                check=False,
-            )
-    return find_browser()
+    if found is None and not os.environ.get("CHROMIUM") and debian_packages("chromium"):
+        found = find_browser()
+    return found
 
 
 def _of_playwright() -> str | None:

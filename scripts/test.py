@@ -19,10 +19,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from scripts import toolbox
 from scripts.browser import WHAT_TO_DO, get_browser
 from scripts.check import TOOL_ENVIRONMENT
+from scripts.debian import get_program
 from scripts.steps import ROOT, Steps
 from scripts.toolbox import CLIENT, PYTHON, Node
 
 ON_BOTH_DATABASES = ("tests/accounts", "tests/friends", "tests/messaging", "tests/resilience")
+PROGRAMS = ("strace",)
 _LONGEST_SECONDS = 45 * 60  # For one part; all of them together take a few minutes.
 # Prints the URL of a fresh PostgreSQL and keeps it until its standard input ends.
 POSTGRESQL = """
@@ -50,6 +52,8 @@ def main() -> None:
     os.chdir(ROOT)
     os.environ.pop("DATABASE_URL", None)  # Each run below says which database it is for.
     node = _prepare()
+    for program in PROGRAMS:
+        get_program(program)  # A test that misses one skips, and says so.
     total = Count()
     with tempfile.TemporaryDirectory(prefix="securechat-results-") as folder:
         results = Path(folder)
