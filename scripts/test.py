@@ -20,6 +20,7 @@ from scripts import toolbox
 from scripts.browser import WHAT_TO_DO, get_browser
 from scripts.check import TOOL_ENVIRONMENT
 from scripts.debian import get_program
+from scripts.sslyze import get_sslyze
 from scripts.steps import ROOT, Steps
 from scripts.toolbox import CLIENT, PYTHON, Node
 
@@ -52,8 +53,6 @@ def main() -> None:
     os.chdir(ROOT)
     os.environ.pop("DATABASE_URL", None)  # Each run below says which database it is for.
     node = _prepare()
-    for program in PROGRAMS:
-        get_program(program)  # A test that misses one skips, and says so.
     total = Count()
     with tempfile.TemporaryDirectory(prefix="securechat-results-") as folder:
         results = Path(folder)
@@ -66,7 +65,7 @@ def main() -> None:
 
 def _prepare() -> Node:
     toolbox.check_folder()
-    steps = Steps(3)
+    steps = Steps(4)
     with steps.step("Installing the Python packages"):
         toolbox.install_python_packages(development=True)
     with steps.step("Installing the client's packages"):
@@ -74,6 +73,10 @@ def _prepare() -> Node:
         toolbox.install_client_packages(node)
     with steps.step("Building the client"):
         toolbox.build_client(node)
+    with steps.step("Looking for the tools of single tests"):
+        for program in PROGRAMS:
+            get_program(program)  # A test that misses one skips, and says so.
+        get_sslyze()
     return node
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from scripts.sslyze import find_sslyze
 from securechat.serving.server import bind
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -190,6 +191,30 @@ def test_it_serves_and_ends_with_its_valkey(ready: Site) -> None:
     assert time.monotonic() - began < 5
     assert not is_alive(valkey)
     assert not ready.socket.exists()
+
+
+def test_its_tls_is_modern_to_sslyze(ready: Site) -> None:
+    """Mozilla's profile comes with sslyze, and the root certificate is this installation's: nothing is fetched."""
+    sslyze = find_sslyze()
+    if sslyze is None:
+        pytest.skip("sslyze is not here: make test gets it")
+    ready.serve()
+
+    scanned = subprocess.run(
+        [
+            sslyze,
+            "--mozilla_config=modern",
+            f"--certinfo_ca_file={ready.folder / 'certs' / 'root.crt'}",
+            f"localhost:{ready.port}",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+    assert f"localhost:{ready.port}: OK - Compliant." in scanned.stdout, scanned.stdout
+    assert scanned.returncode == 0
 
 
 def test_ctrl_c_ends_it_as_well(ready: Site) -> None:
