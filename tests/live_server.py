@@ -116,6 +116,11 @@ class LiveServer:
         if self.is_running:
             self.stop()
 
+    def wait(self) -> int:
+        """Its exit code."""
+        assert self._process is not None
+        return self._process.wait(STOP_SECONDS)
+
     def kill(self) -> None:
         assert self._process is not None
         self._process.kill()
