@@ -68,8 +68,9 @@ async def test_what_was_acked_before_sigterm_is_stored(site: Site) -> None:
     browsers = [await Browser(site, server, friends.first).__aenter__() for friends in pairs]
     senders = [Sender(browser, friends) for browser, friends in zip(browsers, pairs, strict=True)]
     sending = asyncio.gather(*(sender.run() for sender in senders))
-    while sum(len(sender.acked) for sender in senders) < ACKED_BEFORE:  # noqa: ASYNC110 - senders do not tell
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(60):
+        while sum(len(sender.acked) for sender in senders) < ACKED_BEFORE:  # noqa: ASYNC110 - senders do not tell
+            await asyncio.sleep(0.01)
 
     began = time.monotonic()
     os.kill(server.pid, signal.SIGTERM)
