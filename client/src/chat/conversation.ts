@@ -24,6 +24,7 @@ import { checkLogHash, envelopeHash, type LogPosition, logStart } from '../crypt
 import { checkVaultVersion, positionOf } from '../crypto/vault'
 import type { WriterState } from '../crypto/writer_chain'
 import { ApiUnreachable } from '../net/api'
+import { RetryLater } from '../net/backoff'
 import type { Clock } from '../net/clock'
 import { type Ask, ConnectionLost, Refused } from '../net/socket'
 import type { Database, StoredKeys } from '../store/database'
@@ -52,7 +53,6 @@ import type { VaultKeeper } from './vault_keeper'
 
 const PAGE_ROWS = 50
 const HEAD_EVERY_MS = 1_000
-const TRY_AGAIN_MS = 5_000
 const EPOCH_MESSAGES = 10_000
 /** So often an epoch is made for one message before the server is taken for lying. */
 const EPOCH_ROUNDS = 6
@@ -65,6 +65,8 @@ export interface ConversationTools {
   readonly isConnected: () => boolean
   readonly clock: Clock
   readonly random: Random
+  /** From 0 up to, not including, 1. */
+  readonly jitter: () => number
   readonly keys: StoredKeys
   readonly database: Database
   readonly vault: VaultKeeper
@@ -132,6 +134,8 @@ export class Conversation {
   #lastHeadAt = 0
   #loadingEarlier: Promise<void> | null = null
   readonly #early = new Map<number, Row>()
+  /** The next try to fetch what the server could not give. */
+  readonly #syncLater: RetryLater
   #work: Promise<unknown> = Promise.resolve()
 
   constructor(
@@ -141,7 +145,8 @@ export class Conversation {
     this.id = summary.conversation
     this.#idBytes = uuidToBytes(summary.conversation)
     this.#summary = summary
-    const { ask, clock, random, outbox, onChange } = tools
+    const { ask, clock, random, jitter, outbox, onChange } = tools
+    this.#syncLater = new RetryLater(tools, () => void this.sync())
     this.#friend = new Friend(tools, this.id, foldedName(summary))
     this.#noteOnline(summary.online)
     this.sender = new Sender({
@@ -149,6 +154,7 @@ export class Conversation {
       ask,
       clock,
       random,
+      jitter,
       outbox,
       canSend: () => this.canSend,
       seal: (item, writer) => this.#inOrder(() => this.#seal(item, writer)),
@@ -179,6 +185,10 @@ export class Conversation {
   }
   get alarm(): AlarmCode | null {
     return this.#alarm
+  }
+  /** When the server is asked again for what it could not give; null when nothing is missing. */
+  get retryAt(): number | null {
+    return this.#syncLater.at
   }
   get mustSignIn(): boolean {
     return this.#halted === 'sign_in'
@@ -294,9 +304,18 @@ export class Conversation {
   /** The connection is there: fetch what was missed, and go on sending. */
   sync(): Promise<void> {
     if (!this.#wanted) return Promise.resolve()
-    return this.#attempt(() => this.#sync()).then(() => {
+    return this.#attempt(async () => {
+      await this.#sync()
+      this.#syncLater.succeeded()
+    }).then(() => {
       this.sender.wake()
     })
+  }
+
+  /** The person does not want to wait for the next try. */
+  retryNow(): void {
+    this.#syncLater.now()
+    this.sender.retryNow()
   }
 
   loadEarlier(): Promise<void> {
@@ -456,6 +475,8 @@ export class Conversation {
 
   onConnectionLost(): void {
     this.#isCurrent = false
+    this.#syncLater.callOff()
+    this.sender.connectionLost()
   }
 
   onRow(row: Row): void {
@@ -512,8 +533,7 @@ export class Conversation {
     if (code !== null) this.#raise(code)
     else if (error instanceof Refused && error.code === 'peer_has_no_keys')
       this.onSummary({ ...this.#summary, peerHasKeys: false })
-    else if (error instanceof Refused || error instanceof ApiUnreachable)
-      this.tools.clock.after(TRY_AGAIN_MS, () => void this.sync())
+    else if (error instanceof Refused || error instanceof ApiUnreachable) this.#syncLater.failed()
     else if (!(error instanceof ConnectionLost)) this.tools.onProblem(error)
   }
 

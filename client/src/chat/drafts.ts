@@ -4,6 +4,7 @@ import { openLocal, sealLocal } from '../crypto/local_box'
 import type { Clock } from '../net/clock'
 import type { Database } from '../store/database'
 import { dropDraft, keepDraft, loadDrafts } from '../store/drafts'
+import type { Keep } from '../store/room'
 import { fromUtf8, type Random, utf8 } from '../wire/bytes'
 
 const WRITE_AFTER_MS = 400
@@ -13,6 +14,8 @@ export interface DraftTools {
   readonly localKey: CryptoKey
   readonly clock: Clock
   readonly random: Random
+  readonly keep: Keep
+  readonly onProblem: (error: unknown) => void
 }
 
 export class Drafts {
@@ -42,25 +45,35 @@ export class Drafts {
     this.#texts.set(conversation, text)
     this.#unwritten.add(conversation)
     this.#cancel()
-    this.#cancel = this.tools.clock.after(WRITE_AFTER_MS, () => void this.flush())
+    this.#cancel = this.tools.clock.after(WRITE_AFTER_MS, () => {
+      this.flush().catch(this.tools.onProblem)
+    })
   }
 
+  /** What could not be written is written with the next. */
   async flush(): Promise<void> {
     this.#cancel()
     const conversations = [...this.#unwritten]
     this.#unwritten.clear()
-    await Promise.all(conversations.map((conversation) => this.#write(conversation)))
+    await Promise.all(
+      conversations.map((conversation) =>
+        this.#write(conversation).catch((error: unknown) => {
+          this.#unwritten.add(conversation)
+          throw error
+        }),
+      ),
+    )
   }
 
   async #write(conversation: string): Promise<void> {
-    const { database, localKey, clock, random } = this.tools
+    const { database, localKey, clock, random, keep } = this.tools
     const text = this.of(conversation)
     if (text === '') {
       await dropDraft(database, conversation)
       return
     }
     const box = await sealLocal(localKey, purposeOf(conversation), utf8(text), random)
-    await keepDraft(database, { conversation, updatedAt: clock.now(), box })
+    await keep(() => keepDraft(database, { conversation, updatedAt: clock.now(), box }))
   }
 }
 

@@ -8,8 +8,9 @@ import { openLocal, sealLocal } from '../crypto/local_box'
 import { LocalBoxBroken } from '../crypto/errors'
 import type { Clock } from '../net/clock'
 import type { Database, OutboxRecord } from '../store/database'
+import type { Keep } from '../store/room'
 import { adoptOrphans, countWaiting, putOutgoing, removeOutgoing } from '../store/outbox'
-import { newUuid, type Random } from '../wire/bytes'
+import { MalformedData, newUuid, type Random } from '../wire/bytes'
 import { decodeContent, encodeContent, type MessageContent } from '../wire/objects'
 
 const LOCK_PREFIX = 'securechat-tab:'
@@ -37,6 +38,7 @@ export interface OutboxTools {
   readonly locks: Locks
   readonly clock: Clock
   readonly random: Random
+  readonly keep: Keep
 }
 
 export class Outbox {
@@ -54,7 +56,7 @@ export class Outbox {
   /**
    * Calls `onAdopted` now with what earlier pages left, and later whenever another tab has gone.
    *
-   * What goes wrong while looking again is told to `onProblem`, and does not end the looking.
+   * What goes wrong while looking is told to `onProblem`, and does not end the looking.
    */
   async open(
     onAdopted: (items: readonly Outgoing[]) => void,
@@ -62,17 +64,15 @@ export class Outbox {
   ): Promise<void> {
     await this.#holdLock()
     const look = async (): Promise<void> => {
-      const items = await this.#adopt()
-      if (items.length > 0) onAdopted(items)
-    }
-    const lookLater = (): void => {
-      if (this.#closed) return
-      this.#cancel = this.tools.clock.after(ADOPT_EVERY_MS, () => {
-        void look().catch(onProblem).finally(lookLater)
-      })
+      try {
+        const items = await this.#adopt()
+        if (items.length > 0) onAdopted(items)
+      } catch (error) {
+        onProblem(error)
+      }
+      if (!this.#closed) this.#cancel = this.tools.clock.after(ADOPT_EVERY_MS, () => void look())
     }
     await look()
-    lookLater()
   }
 
   /** The tab ends: what waits is left to others. */
@@ -119,36 +119,39 @@ export class Outbox {
   }
 
   async #put(item: Outgoing): Promise<void> {
-    const { database, localKey, random } = this.tools
-    await putOutgoing(database, {
+    const { database, localKey, random, keep } = this.tools
+    const record: OutboxRecord = {
       clientId: item.clientId,
       conversation: item.conversation,
       createdAt: item.content.sentAt,
       box: await sealLocal(localKey, purposeOf(item), encodeContent(item.content), random),
       owner: this.#owner,
       failure: item.failure,
-    })
+    }
+    await keep(() => putOutgoing(database, record))
   }
 
   async #adopt(): Promise<Outgoing[]> {
-    const { held = [] } = await this.tools.locks.query()
+    const { locks, database } = this.tools
+    const { held = [] } = await locks.query()
     const alive = new Set(held.map(({ name }) => name))
-    const records = await adoptOrphans(this.tools.database, this.#owner, (owner) =>
-      alive.has(LOCK_PREFIX + owner),
-    )
+    const records = await adoptOrphans(database, this.#owner, (owner) => alive.has(LOCK_PREFIX + owner))
     const opened = await Promise.all(records.map((record) => this.#open(record)))
-    return opened.filter((item) => item !== null)
+    const items = opened.filter((item) => item !== null)
+    // What is written next comes after them, also when the clock went back.
+    this.#lastSentAt = Math.max(this.#lastSentAt, ...items.map(({ content }) => content.sentAt))
+    return items
   }
 
-  /** What a former key of this browser sealed cannot be read any more: it goes. */
+  /** What a former key of this browser sealed cannot be read any more: it goes. What a newer page wrote waits for one. */
   async #open(record: OutboxRecord): Promise<Outgoing | null> {
     const { clientId, conversation, failure } = record
     try {
       const content = decodeContent(await openLocal(this.tools.localKey, purposeOf(record), record.box))
       return { clientId, conversation, content, failure, mayBeStored: true }
     } catch (error) {
-      if (!(error instanceof LocalBoxBroken)) throw error
-      await this.remove(clientId)
+      if (error instanceof LocalBoxBroken) await this.remove(clientId)
+      else if (!(error instanceof MalformedData)) throw error
       return null
     }
   }

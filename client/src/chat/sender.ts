@@ -5,6 +5,7 @@
  * a second message. Once it has refused them, the content is sealed anew, under a new writer, after asking what it has.
  */
 import { newWriter, type WriterState } from '../crypto/writer_chain'
+import { RetryLater } from '../net/backoff'
 import type { Clock } from '../net/clock'
 import { type Ask, ConnectionLost, Refused } from '../net/socket'
 import type { Bytes, Random } from '../wire/bytes'
@@ -15,7 +16,8 @@ import { type AfterRefusal, afterRefusal } from './sending'
 /** A server that fails on a message, time after time, must not keep the others waiting. */
 const STRIKES = 3
 const ROUNDS = 6
-const CLOSED_FAILING: readonly (number | null)[] = [1009, 1011]
+/** Closed because of what was sent (RFC 6455 section 7.4.1): not as it must be, too large, or more than the server took. */
+const CLOSED_FAILING: readonly (number | null)[] = [1002, 1003, 1007, 1008, 1009, 1011]
 
 export interface SendingItem extends Outgoing {
   /** Its number, once the server says that it has stored it. Only the log proves it. */
@@ -42,6 +44,8 @@ export interface SenderTools {
   readonly ask: Ask
   readonly clock: Clock
   readonly random: Random
+  /** From 0 up to, not including, 1. */
+  readonly jitter: () => number
   readonly outbox: Outbox
   readonly canSend: () => boolean
   /** Makes the epoch first where there is none. Null where it turned out that nothing may be sent now. */
@@ -69,12 +73,17 @@ export class Sender {
   #writer: WriterState
   #inFlight: InFlight | null = null
   #running = false
-  #pause: Pause | null = null
+  #tooFastUntil: number | null = null
+  readonly #unavailable: RetryLater
   readonly #rounds = new Map<string, number>()
   readonly #strikes = new Map<string, number>()
 
   constructor(private readonly tools: SenderTools) {
     this.#writer = newWriter(tools.random)
+    this.#unavailable = new RetryLater(tools, () => {
+      tools.onChange()
+      this.wake()
+    })
   }
 
   /** In the order of writing. What is stored stays until its row has come into the log. */
@@ -88,7 +97,9 @@ export class Sender {
   }
 
   get pause(): Pause | null {
-    return this.#pause
+    if (this.#tooFastUntil !== null) return { until: this.#tooFastUntil, because: 'too_fast' }
+    const { at } = this.#unavailable
+    return at === null ? null : { until: at, because: 'unavailable' }
   }
 
   /** Resolves when the message is safe in this browser; sending goes on by itself. */
@@ -109,16 +120,20 @@ export class Sender {
     if (item?.failure == null) return
     this.#rounds.delete(clientId)
     this.#strikes.delete(clientId)
-    await this.tools.outbox.markFailed(item, null)
-    this.#replace({ ...item, failure: null, mayBeStored: true })
+    await this.#mark({ ...item, mayBeStored: true }, null)
     this.wake()
+  }
+
+  /** The person does not want to wait until a server that could not store is asked again. */
+  retryNow(): void {
+    this.#unavailable.now()
   }
 
   /** Only what has failed can be deleted: what waits may be on its way. */
   async remove(clientId: string): Promise<void> {
     const item = this.#items.find((one) => one.clientId === clientId)
     if (item?.failure == null) return
-    await this.tools.outbox.remove(clientId)
+    await this.#kept(this.tools.outbox.remove(clientId))
     this.#show(this.#items.filter((one) => one.clientId !== clientId))
   }
 
@@ -127,7 +142,7 @@ export class Sender {
     const seen = this.#items.filter((item) => clientIds.has(item.clientId))
     if (seen.length === 0) return
     this.#show(this.#items.filter((item) => !clientIds.has(item.clientId)))
-    await Promise.all(seen.map(({ clientId }) => this.tools.outbox.remove(clientId)))
+    await this.#kept(Promise.all(seen.map(({ clientId }) => this.tools.outbox.remove(clientId))))
   }
 
   /** The server was caught: what it only said it had stored waits again. */
@@ -142,12 +157,17 @@ export class Sender {
 
   async failAll(reason: string): Promise<void> {
     this.#inFlight = null
-    for (const item of this.waiting) await this.#fail(item, reason)
+    for (const item of this.waiting) await this.#mark(item, reason)
+  }
+
+  /** A server that is found again after a while is a new one. */
+  connectionLost(): void {
+    this.#unavailable.callOff()
   }
 
   /** Something changed that sending may have waited for. */
   wake(): void {
-    if (this.#running || this.#pause !== null) return
+    if (this.#running || this.pause !== null) return
     this.#running = true
     void this.#run()
   }
@@ -163,7 +183,7 @@ export class Sender {
   }
 
   #next(): SendingItem | undefined {
-    if (this.#pause !== null || !this.tools.canSend()) return undefined
+    if (this.pause !== null || !this.tools.canSend()) return undefined
     return this.waiting[0]
   }
 
@@ -185,7 +205,7 @@ export class Sender {
     if (made === null) return null
     const sealed = { ...made, clientId: item.clientId }
     if (sealed.envelope.length > MAX_ENVELOPE_BYTES) {
-      await this.#fail(item, 'This message is too long to send.')
+      await this.#mark(item, 'This message is too long to send.')
       return null
     }
     this.#inFlight = sealed
@@ -208,6 +228,7 @@ export class Sender {
     const { n, storedAt } = await ask({ type: 'envelope.send', conversation, clientId, epoch, envelope })
     this.#writer = sealed.writer
     this.#inFlight = null
+    this.#unavailable.succeeded()
     this.#replace({ ...item, storedN: n })
     await this.tools.onStored({ clientId, envelope, n, storedAt })
   }
@@ -219,7 +240,7 @@ export class Sender {
         this.#inFlight = null
         this.#writer = newWriter(this.tools.random)
         if (this.#count(this.#rounds, item) > ROUNDS) {
-          await this.#fail(item, 'The server keeps refusing this message.')
+          await this.#mark(item, 'The server keeps refusing this message.')
           return
         }
         this.#replace({ ...item, mayBeStored: next.lookUp })
@@ -231,7 +252,7 @@ export class Sender {
         return
       case 'failed':
         this.#inFlight = null
-        await this.#fail(item, next.reason)
+        await this.#mark(item, next.reason)
         return
       case 'halt':
         this.#inFlight = null
@@ -242,7 +263,7 @@ export class Sender {
   async #lost(item: SendingItem, lost: ConnectionLost): Promise<void> {
     if (CLOSED_FAILING.includes(lost.closeCode) && this.#count(this.#strikes, item) >= STRIKES) {
       this.#inFlight = null
-      await this.#fail(item, 'The server could not take this message.')
+      await this.#mark(item, 'The server could not take this message.')
     }
     throw lost
   }
@@ -254,19 +275,29 @@ export class Sender {
   }
 
   #pauseFor(seconds: number, because: Pause['because']): void {
-    const delayMs = Math.max(1, seconds) * 1000
-    this.#pause = { until: this.tools.clock.now() + delayMs, because }
+    if (because === 'unavailable') this.#unavailable.failed(seconds * 1000)
+    else {
+      const delayMs = Math.max(1, seconds) * 1000
+      this.#tooFastUntil = this.tools.clock.now() + delayMs
+      this.tools.clock.after(delayMs, () => {
+        this.#tooFastUntil = null
+        this.tools.onChange()
+        this.wake()
+      })
+    }
     this.tools.onChange()
-    this.tools.clock.after(delayMs, () => {
-      this.#pause = null
-      this.tools.onChange()
-      this.wake()
-    })
   }
 
-  async #fail(item: SendingItem, reason: string): Promise<void> {
-    await this.tools.outbox.markFailed(item, reason)
-    this.#replace({ ...item, failure: reason })
+  /** What is shown and sent from here on does not depend on whether the browser has room to write it down. */
+  async #mark(item: SendingItem, failure: string | null): Promise<void> {
+    await this.#kept(this.tools.outbox.markFailed(item, failure))
+    if (this.#items.some(({ clientId }) => clientId === item.clientId)) this.#replace({ ...item, failure })
+    else await this.#kept(this.tools.outbox.remove(item.clientId))
+  }
+
+  /** What cannot be written down is asked for again after the next start: the server knows what it has. */
+  async #kept(writing: Promise<unknown>): Promise<void> {
+    await writing.catch(this.tools.onProblem)
   }
 
   #replace(item: SendingItem): void {

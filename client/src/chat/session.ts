@@ -1,5 +1,6 @@
 /** The chat of one tab: its connection, the list of conversations, the vault and the outbox, put together. */
 import { type Api, ApiRefused, ApiUnreachable } from '../net/api'
+import { RetryLater } from '../net/backoff'
 import type { Clock } from '../net/clock'
 import {
   Connection,
@@ -13,6 +14,7 @@ import { KeysRenewed } from '../crypto/errors'
 import { withPreferences } from '../crypto/vault'
 import { loadAccount, lockAccount } from '../store/account_store'
 import type { AccountRecord, Database } from '../store/database'
+import { isOutOfRoom, type Keep } from '../store/room'
 import { keepSeenBrowser, loadSeenBrowsers } from '../store/seen_browsers'
 import { type Random, toHex } from '../wire/bytes'
 import type { Row, Summary } from '../wire/frames'
@@ -28,7 +30,6 @@ import { VaultKeeper } from './vault_keeper'
 /** So many conversations are fetched and checked without being looked at, so that the list can show their last lines. */
 const OPEN_AHEAD = 20
 const LIST_PAGES = 50
-const TRY_AGAIN_MS = 5_000
 
 export interface SessionTools {
   readonly account: AccountRecord
@@ -81,6 +82,8 @@ export class ChatSession {
   #listed = false
   #trouble: Trouble | null = null
   #notified = false
+  #isStorageFull = false
+  readonly #connectLater: RetryLater
   #seenBrowsers: ReadonlySet<string> | null = null
 
   constructor(private readonly tools: SessionTools) {
@@ -89,6 +92,7 @@ export class ChatSession {
     const onProblem = (error: unknown): void => {
       this.#problem(error)
     }
+    this.#connectLater = new RetryLater(tools, () => void this.#connected())
     this.connection = new Connection({
       connect: tools.connect,
       clock,
@@ -113,8 +117,9 @@ export class ChatSession {
         this.#changed()
       },
     })
-    this.#outbox = new Outbox({ database, localKey, locks, clock, random })
-    this.drafts = new Drafts({ database, localKey, clock, random })
+    const keep = this.#keep
+    this.#outbox = new Outbox({ database, localKey, locks, clock, random, keep })
+    this.drafts = new Drafts({ database, localKey, clock, random, keep, onProblem })
   }
 
   /** Newer browsers of this person that were not told of yet, or whose notice was not seen to. */
@@ -141,6 +146,14 @@ export class ChatSession {
   }
   get trouble(): Trouble | null {
     return this.#trouble
+  }
+  /** Whether what was written last could not be kept, because the browser has no room left. */
+  get isStorageFull(): boolean {
+    return this.#isStorageFull
+  }
+  /** When the server is asked again for the list that it could not give; null when it is here. */
+  get retryAt(): number | null {
+    return this.#connectLater.at
   }
   /** Whether the list has come from the server at least once. */
   get isListed(): boolean {
@@ -206,7 +219,15 @@ export class ChatSession {
     })
   }
 
+  /** The person, or something that happened, does not want to wait for the next try. */
+  retryNow(): void {
+    this.connection.retryNow()
+    this.#connectLater.now()
+    for (const conversation of this.#conversations.values()) conversation.retryNow()
+  }
+
   stop(): void {
+    this.#connectLater.callOff()
     this.connection.stop()
     this.#outbox.close()
   }
@@ -228,6 +249,10 @@ export class ChatSession {
 
   #problem(error: unknown): void {
     if (error instanceof ConnectionLost || error instanceof ApiUnreachable) return
+    if (isOutOfRoom(error)) {
+      this.#setStorageFull(true)
+      return
+    }
     if (error instanceof KeysRenewed) {
       void this.#keysRenewed()
       return
@@ -236,6 +261,23 @@ export class ChatSession {
     this.#trouble = this.#troubleOf(error)
     if (this.#trouble.kind === 'bug') console.error(error)
     if (this.#trouble.kind !== 'alarm' && this.#trouble.kind !== 'bug') this.stop()
+    this.#changed()
+  }
+
+  readonly #keep: Keep = async (write) => {
+    try {
+      const written = await write()
+      this.#setStorageFull(false)
+      return written
+    } catch (error) {
+      if (isOutOfRoom(error)) this.#setStorageFull(true)
+      throw error
+    }
+  }
+
+  #setStorageFull(isFull: boolean): void {
+    if (this.#isStorageFull === isFull) return
+    this.#isStorageFull = isFull
     this.#changed()
   }
 
@@ -276,7 +318,10 @@ export class ChatSession {
       const { api, locks } = this.tools
       void this.#putKeysAway((database) => putKeysAwayIfSignedOut({ api, locks, database }))
     }
-    if (state.kind !== 'open') for (const one of this.#conversations.values()) one.onConnectionLost()
+    if (state.kind !== 'open') {
+      this.#connectLater.callOff()
+      for (const one of this.#conversations.values()) one.onConnectionLost()
+    }
     this.#changed()
   }
 
@@ -327,7 +372,7 @@ export class ChatSession {
     if (id !== null) this.#conversations.get(id)?.onKeysChanged()
     else
       this.#refreshOwn().catch((error: unknown) => {
-        if (error instanceof Refused) this.#connectLater()
+        if (error instanceof Refused) this.#connectLater.failed()
         else this.#problem(error)
       })
   }
@@ -338,25 +383,22 @@ export class ChatSession {
     if (any !== undefined) await this.#own.refresh(any)
   }
 
-  #connectLater(): void {
-    this.tools.clock.after(TRY_AGAIN_MS, () => {
-      if (this.connection.state.kind === 'open') void this.#connected()
-    })
-  }
-
   /** A new connection: the vault, the list, and then whatever was missed in each conversation. */
   async #connected(): Promise<void> {
     try {
       if (!this.#vault.isLoaded) await this.#vault.load()
       for (const summary of await this.#list()) this.#update(summary)
       this.#listed = true
+      this.#connectLater.succeeded()
       this.#changed()
       this.#route()
       await this.selected?.open()
       for (const conversation of this.conversations.slice(0, OPEN_AHEAD)) await conversation.open()
     } catch (error) {
-      if (error instanceof ApiUnreachable || error instanceof Refused) this.#connectLater()
-      else this.#problem(error)
+      if (error instanceof ApiUnreachable || error instanceof Refused || isOutOfRoom(error))
+        this.#connectLater.failed()
+      if (!(error instanceof Refused)) this.#problem(error)
+      this.#changed()
     }
   }
 
@@ -377,12 +419,13 @@ export class ChatSession {
       known.onSummary(summary)
       return
     }
-    const { clock, random, account, database } = this.tools
+    const { clock, random, jitter, account, database } = this.tools
     const conversation = new Conversation(summary, {
       ask: this.connection.ask,
       isConnected: () => this.connection.state.kind === 'open',
       clock,
       random,
+      jitter,
       keys: account.browser,
       database,
       vault: this.#vault,

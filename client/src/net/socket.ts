@@ -15,10 +15,16 @@ import type { Clock } from './clock'
 
 export const CLOSED_SIGNED_OUT = 4401
 export const CLOSED_TOO_MANY = 4429
+export const CLOSED_RESTARTING = 1012
 const CLOSED_BY_US = 1000
 
 const FIRST_DELAY_MS = 1_000
 const LONGEST_DELAY_MS = 30_000
+/**
+ * A server that says that it restarts says it to everybody at once. They come back spread over this time and not in its
+ * first second: of 2,000 about 200 a second.
+ */
+const RESTART_SPREAD_MS = 10_000
 /** A connection that lived this long was a good one: the next break starts counting from 1 again. */
 const STABLE_AFTER_MS = 5_000
 /** A server that closed with 4429 is not asked again sooner. */
@@ -91,7 +97,11 @@ export class ConnectionLost extends Error {
 export type ConnectionState =
   | { readonly kind: 'connecting'; readonly since: number }
   | { readonly kind: 'open' }
-  | { readonly kind: 'waiting'; readonly retryAt: number }
+  | {
+      readonly kind: 'waiting'
+      readonly retryAt: number
+      readonly because: 'lost' | 'restart' | 'too_many'
+    }
   | { readonly kind: 'offline' }
   | { readonly kind: 'signed_out' }
   | { readonly kind: 'stopped' }
@@ -124,6 +134,8 @@ export class Connection {
   #state: ConnectionState = { kind: 'stopped' }
   #socket: SocketLike | null = null
   #attempt = 0
+  /** From the close code of a server that restarts until it is back. */
+  #isRestarting = false
   #lastRef = 0
   readonly #waiting = new Map<number, Waiting>()
   #cancelTimer: () => void = () => undefined
@@ -147,6 +159,7 @@ export class Connection {
 
   /** Now, because the person asked, the network came back, or the page is looked at again. */
   retryNow(): void {
+    if (this.#state.kind === 'waiting' && this.#state.because === 'too_many') return
     if (this.#state.kind === 'waiting' || this.#state.kind === 'offline') this.#connect()
     else if (this.#state.kind === 'open') this.#ping()
   }
@@ -233,6 +246,7 @@ export class Connection {
 
   #opened(): void {
     this.#cancelTimer()
+    this.#isRestarting = false
     this.#cancelStable = this.options.clock.after(STABLE_AFTER_MS, () => {
       this.#attempt = 0
     })
@@ -266,14 +280,18 @@ export class Connection {
       this.#goOffline()
       return
     }
+    if (code === CLOSED_RESTARTING) this.#isRestarting = true
     const attempt = Math.max(1, lived && this.#attempt === 0 ? 1 : this.#attempt)
     const jittered = reconnectDelayMs(attempt, {
       firstMs: FIRST_DELAY_MS,
       capMs: LONGEST_DELAY_MS,
       random: this.options.random,
+      spreadMs: this.#isRestarting ? RESTART_SPREAD_MS : 0,
     })
-    const delayMs = code === CLOSED_TOO_MANY ? TOO_MANY_PAUSE_MS + jittered : jittered
-    this.#move({ kind: 'waiting', retryAt: this.options.clock.now() + delayMs })
+    const isTooMany = code === CLOSED_TOO_MANY
+    const delayMs = isTooMany ? TOO_MANY_PAUSE_MS + jittered : jittered
+    const because = isTooMany ? 'too_many' : this.#isRestarting ? 'restart' : 'lost'
+    this.#move({ kind: 'waiting', retryAt: this.options.clock.now() + delayMs, because })
     this.#cancelTimer = this.options.clock.after(delayMs, () => {
       this.#connect()
     })

@@ -94,7 +94,7 @@ function bindKeys(session: ChatSession): void {
 
 function bindPage(session: ChatSession, page: ChatPage): void {
   window.addEventListener('online', () => {
-    session.connection.retryNow()
+    session.retryNow()
   })
   window.addEventListener('offline', () => {
     session.connection.wentOffline()
@@ -104,7 +104,7 @@ function bindPage(session: ChatSession, page: ChatPage): void {
   })
   window.addEventListener('pagehide', () => void session.keep())
   document.addEventListener('visibilitychange', () => {
-    if (document.visibilityState === 'visible') session.connection.retryNow()
+    if (document.visibilityState === 'visible') session.retryNow()
     else void session.keep()
   })
   window.addEventListener('pageshow', (event) => {

@@ -27,5 +27,10 @@ export async function noteSeen(database: Database, seen: Partial<SeenRecord>): P
   const stored = (await transaction.store.get('self')) ?? NOTHING
   const vaultVersion = Math.max(stored.vaultVersion, seen.vaultVersion ?? 1)
   const chain = (seen.chain?.seq ?? 0) > (stored.chain?.seq ?? 0) ? (seen.chain ?? null) : stored.chain
-  await Promise.all([transaction.store.put({ vaultVersion, chain }, 'self'), transaction.done])
+  // Where nothing is new nothing is written: a browser without room left goes on reading.
+  const isNew = vaultVersion > stored.vaultVersion || chain !== stored.chain
+  await Promise.all([
+    isNew ? transaction.store.put({ vaultVersion, chain }, 'self') : undefined,
+    transaction.done,
+  ])
 }

@@ -4,6 +4,7 @@ const EVERY_MS = 1_000
 
 export class Announcer {
   readonly #waiting = new Map<string, string[]>()
+  #sentences: string[] = []
   #timer: ReturnType<typeof setTimeout> | null = null
 
   constructor(private readonly show: (text: string) => void) {}
@@ -13,8 +14,15 @@ export class Announcer {
     if (this.#timer === null) this.#speak()
   }
 
+  /** What is no message; before those. */
+  tell(sentence: string): void {
+    this.#sentences.push(sentence)
+    if (this.#timer === null) this.#speak()
+  }
+
   #speak(): void {
-    const sentence = sentenceFor(this.#waiting)
+    const sentence = [...this.#sentences, sentenceFor(this.#waiting)].join(' ').trim()
+    this.#sentences = []
     this.#waiting.clear()
     this.#timer = null
     if (sentence === '') return

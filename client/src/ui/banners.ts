@@ -34,10 +34,13 @@ export interface Banner {
   readonly offers?: readonly Offer[]
 }
 
-export type BannerSource = Pick<ChatSession, 'trouble' | 'signIns'> & {
+export type BannerSource = Pick<ChatSession, 'trouble' | 'signIns' | 'retryAt' | 'isStorageFull'> & {
   readonly connection: { readonly state: ConnectionState }
 }
-export type RoomSource = Pick<Conversation, 'alarm' | 'summary' | 'mustSignIn' | 'heldMessages'> & {
+export type RoomSource = Pick<
+  Conversation,
+  'alarm' | 'summary' | 'mustSignIn' | 'heldMessages' | 'retryAt'
+> & {
   readonly sender: Pick<Conversation['sender'], 'pause'>
 }
 
@@ -47,10 +50,20 @@ const RETRY_NOW: Offer = { kind: 'retry_now', label: 'Retry now' }
 const RELOAD: Offer = { kind: 'reload', label: 'Reload' }
 const SIGN_IN: Offer = { kind: 'sign_in', label: 'Sign in' }
 
+const STORAGE_FULL: Banner = {
+  key: 'storage',
+  kind: 'warning',
+  text: 'This browser has no room left to keep what you write. Make room on this device, then send again.',
+}
+
 export function bannersOf(session: BannerSource, room: RoomSource | null, now: number): Banner[] {
   const banners = [
     troubleBanner(session),
     session.trouble === null ? connectionBanner(session, now) : null,
+    session.retryAt === null
+      ? null
+      : retryBanner('list', 'The server cannot give the list of your chats.', session.retryAt, now),
+    session.isStorageFull ? STORAGE_FULL : null,
     ...signInBanners(session, now),
   ]
   if (room !== null) banners.push(...roomBanners(room, now))
@@ -129,16 +142,25 @@ function connectionBanner({ connection }: BannerSource, now: number): Banner | n
         offers: [RETRY_NOW],
       }
     case 'waiting': {
-      const seconds = secondsUntil(state.retryAt, now)
-      const text = `Connection lost. Trying again in ${seconds} s.`
-      return {
-        key: 'waiting',
-        kind: 'warning',
-        text,
-        spoken: 'Connection lost. Trying again.',
-        offers: [RETRY_NOW],
-      }
+      const banner = retryBanner('waiting', WHY_WAITING[state.because], state.retryAt, now)
+      return state.because === 'too_many' ? { ...banner, offers: [] } : banner
     }
+  }
+}
+
+const WHY_WAITING = {
+  lost: 'Connection lost.',
+  restart: 'The server is restarting.',
+  too_many: 'The server has too many connections or messages from you.',
+} as const
+
+function retryBanner(key: string, why: string, at: number, now: number): Banner {
+  return {
+    key,
+    kind: 'warning',
+    text: `${why} Trying again in ${secondsUntil(at, now)} s.`,
+    spoken: `${why} Trying again.`,
+    offers: [RETRY_NOW],
   }
 }
 
@@ -158,24 +180,17 @@ function roomBanners(room: RoomSource, now: number): Banner[] {
       offers: [SIGN_IN],
     })
   const { pause } = room.sender
-  if (pause !== null) {
-    const seconds = secondsUntil(pause.until, now)
-    banners.push(
-      pause.because === 'too_fast'
-        ? {
-            key: 'pause',
-            kind: 'warning',
-            text: `You are sending too fast. You can send again in ${seconds} s.`,
-            spoken: 'You are sending too fast. Your messages wait.',
-          }
-        : {
-            key: 'pause',
-            kind: 'warning',
-            text: `The server could not store your message. Trying again in ${seconds} s.`,
-            spoken: 'The server could not store your message. Trying again.',
-          },
-    )
-  }
+  if (pause?.because === 'too_fast')
+    banners.push({
+      key: 'pause',
+      kind: 'warning',
+      text: `You are sending too fast. You can send again in ${secondsUntil(pause.until, now)} s.`,
+      spoken: 'You are sending too fast. Your messages wait.',
+    })
+  else if (pause !== null)
+    banners.push(retryBanner('pause', 'The server could not store your message.', pause.until, now))
+  else if (room.retryAt !== null)
+    banners.push(retryBanner('pause', 'The server cannot give these messages.', room.retryAt, now))
   return banners
 }
 
@@ -199,5 +214,10 @@ function secondsUntil(time: number, now: number): number {
 /** Whether the text of a banner changes with time alone. */
 export function needsClock(session: BannerSource, room: RoomSource | null): boolean {
   const { kind } = session.connection.state
-  return kind === 'waiting' || kind === 'connecting' || (room !== null && room.sender.pause !== null)
+  return (
+    kind === 'waiting' ||
+    kind === 'connecting' ||
+    session.retryAt !== null ||
+    (room !== null && (room.sender.pause !== null || room.retryAt !== null))
+  )
 }

@@ -71,6 +71,7 @@ export class ChatApp extends LitElement {
   #order: readonly string[] | null = null
   #clock: ReturnType<typeof setInterval> | null = null
   #quiet: (() => void)[] = []
+  readonly #toldFailures = new Set<string>()
   readonly #announcer = new Announcer((text) => {
     this.announced = text
   })
@@ -141,6 +142,7 @@ export class ChatApp extends LitElement {
 
   protected override willUpdate(): void {
     this.#tick += 1
+    this.#tellFailures()
     const ticking = needsClock(this.session, this.session.selected)
     if (ticking)
       this.#clock ??= setInterval(() => {
@@ -264,6 +266,17 @@ export class ChatApp extends LitElement {
     const peer = shownName(conversation.summary.peer)
     for (const { side, shown } of entries)
       if (side !== conversation.side && shown.kind === 'text') this.#announcer.say(peer, shown.text)
+  }
+
+  /** What was refused for good is said once, wherever the person is. */
+  #tellFailures(): void {
+    for (const { summary, sender } of this.session.conversations)
+      for (const { clientId, failure } of sender.items)
+        if (failure === null) this.#toldFailures.delete(clientId)
+        else if (!this.#toldFailures.has(clientId)) {
+          this.#toldFailures.add(clientId)
+          this.#announcer.tell(`Not sent to ${shownName(summary.peer)}: ${failure}`)
+        }
   }
 
   /** Under the pointer nothing jumps: the order waits until it has left the list. */
@@ -407,6 +420,9 @@ export class ChatApp extends LitElement {
   }
 
   #lastLine(room: Conversation, isCurrent: boolean): TemplateResult | string {
+    const failed = room.sender.items.find(({ failure }) => failure !== null)
+    if (failed !== undefined)
+      return html`<b class="chat-row-failed">Not sent:</b> ${oneLine(failed.content.text)}`
     const draft = this.session.drafts.of(room.id).trim()
     if (draft !== '' && !isCurrent) return html`<b class="chat-row-draft">Draft:</b> ${oneLine(draft)}`
     const waiting = room.sender.items.at(-1)
@@ -540,7 +556,7 @@ export class ChatApp extends LitElement {
     const room = this.session.selected
     switch (offer.kind) {
       case 'retry_now':
-        this.session.connection.retryNow()
+        this.session.retryNow()
         break
       case 'ask_again':
         room?.askAgain()

@@ -2,6 +2,7 @@
 import { html, LitElement, nothing, type PropertyDeclarations, type TemplateResult } from 'lit'
 import type { Conversation } from '../chat/conversation'
 import type { Drafts } from '../chat/drafts'
+import { isOutOfRoom } from '../store/room'
 import { characters, countText, sends } from './composing'
 import { shownName } from './person'
 
@@ -84,7 +85,7 @@ export class ChatComposer extends LitElement {
         class="composer-count"
         id="composer-count"
         role="status"
-        data-over=${this.count > this.limit ? 'true' : 'false'}
+        data-over=${this.count > this.limit || this.problem !== null ? 'true' : 'false'}
         ?hidden=${counted === null && this.problem === null}
       >
         ${this.problem ?? counted ?? nothing}
@@ -115,7 +116,7 @@ export class ChatComposer extends LitElement {
     void this.#send()
   }
 
-  /** The text leaves the box only when it is safe in the outbox. */
+  /** The text comes back into the box, before what was typed meanwhile, when it could not be put into the outbox. */
   async #send(): Promise<void> {
     const text = this.#text
     if (text === null) return
@@ -132,12 +133,15 @@ export class ChatComposer extends LitElement {
     try {
       await conversation.sender.add(message)
       this.dispatchEvent(new CustomEvent('message-written', { bubbles: true }))
-    } catch {
-      drafts.set(conversation.id, written)
+    } catch (error) {
+      const restored = [written, drafts.of(conversation.id)].filter((one) => one !== '').join('\n')
+      drafts.set(conversation.id, restored)
       if (this.conversation !== conversation) return
-      text.value = written
+      text.value = restored
       this.#typed()
-      this.problem = 'This browser could not keep the message. Try again.'
+      this.problem = isOutOfRoom(error)
+        ? 'Not sent: this browser has no room left to keep the message.'
+        : 'Not sent: this browser could not keep the message. Try again.'
     }
   }
 }

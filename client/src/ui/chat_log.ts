@@ -399,9 +399,17 @@ export class ChatLog extends LitElement {
 
   #failed(item: MessageItem, failure: string): TemplateResult {
     const { sender } = this.conversation
-    return html`<div class="message-actions">
+    return html`<div class="message-actions" role="group" aria-label="Not sent">
       <span class="small">${failure}</span>
-      <button class="button button-small" type="button" @click=${() => void sender.retry(item.clientId)}>
+      <button
+        class="button button-small"
+        type="button"
+        @click=${(event: Event) => {
+          // The button goes with the failure; the message stays.
+          ;(event.currentTarget as HTMLElement).closest<HTMLElement>('.message-row')?.focus()
+          void sender.retry(item.clientId)
+        }}
+      >
         Retry
       </button>
       <button class="button button-small" type="button" @click=${() => void this.#remove(item)}>
@@ -414,6 +422,7 @@ export class ChatLog extends LitElement {
     const keys = this.#rows().map((row) => row.dataset['key'])
     const at = keys.indexOf(item.key)
     await this.conversation.sender.remove(item.clientId)
+    this.requestUpdate()
     await this.updateComplete
     const rows = this.#rows()
     const next = rows[Math.min(at, rows.length - 1)] ?? this.#log

@@ -130,8 +130,11 @@ function* lines(source: LogSource): Iterable<Timed> {
   if (lost > 0) yield lostLine(endN, lost)
   yield* restarts.filter(({ afterN }) => afterN >= endN).map(restartLine(source))
   const shown = new Set(entries.map(({ clientId }) => clientId))
+  // What was not sent when it was written stands under the day that the log has come to.
+  const endedAt = entries.at(-1)?.storedAt ?? 0
   for (const item of outgoing)
-    if (!shown.has(item.clientId)) yield { line: waitingLine(item), time: item.content.sentAt }
+    if (!shown.has(item.clientId))
+      yield { line: waitingLine(item), time: Math.max(item.content.sentAt, endedAt) }
 }
 
 function lostLine(lastN: number, count: number): Timed {

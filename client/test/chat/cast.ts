@@ -102,13 +102,16 @@ class Reach {
     }
   }
 
-  database(database: Database): Database {
+  database(database: Database, isFull: () => boolean): Database {
     return new Proxy(database, {
       get: (real, name) => {
         const member = Reflect.get(real, name) as unknown
         if (typeof member !== 'function') return member
         return (...args: unknown[]) => {
           const call = (): unknown => Reflect.apply(member, real, args)
+          if (name === 'put' && isFull()) return Promise.reject(outOfRoom())
+          if (name === 'transaction' && args[1] === 'readwrite' && isFull())
+            return fullTransaction(real, args)
           if (name === 'transaction') return this.#isKilled() ? NO_TRANSACTION : call()
           return this.#answer(call)
         }
@@ -129,6 +132,30 @@ class Reach {
 
 const NEVER = new Promise<never>(() => undefined)
 const NO_TRANSACTION = { store: { get: () => NEVER, getAll: () => NEVER, put: () => NEVER }, done: NEVER }
+
+function outOfRoom(): DOMException {
+  return new DOMException('There is no room left.', 'QuotaExceededError')
+}
+
+/** As in Chromium: reading goes on, what is put may succeed by itself, and the whole is taken back. */
+function fullTransaction(database: object, args: readonly unknown[]): unknown {
+  const [stores] = args
+  const { store } = (database as Database).transaction(stores as never, 'readonly')
+  let refused = false
+  const put = (): Promise<void> => {
+    refused = true
+    return Promise.resolve()
+  }
+  const done = {
+    then: (...to: [() => void, (error: unknown) => void]) =>
+      Promise.resolve()
+        .then(() => {
+          if (refused) throw outOfRoom()
+        })
+        .then(...to),
+  }
+  return { store: { get: store.get.bind(store), getAll: store.getAll.bind(store), put }, done }
+}
 
 /** Somebody with a password, who signs in to browsers. */
 export class Human {
@@ -259,6 +286,8 @@ function chance(): { readonly now: number; readonly random: (length: number) => 
 export class Browser {
   readonly locks = new BrowserLocks()
   readonly tabs: Tab[] = []
+  /** Nothing more can be put into its database; taking out goes on. */
+  isFull = false
 
   constructor(
     public keys: BrowserKeys,
@@ -274,7 +303,7 @@ export class Browser {
     const reach = new Reach()
     const session = new ChatSession({
       account: { username: keys.name, browser: keys },
-      database: reach.database(this.database),
+      database: reach.database(this.database, () => this.isFull),
       api: reach.api(server, login),
       connect: () => reach.connect(server, login),
       clock: reach.clock(clock),

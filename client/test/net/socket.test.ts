@@ -1,6 +1,4 @@
 import { expect, test } from 'vitest'
-import { reconnectDelayMs } from '../../src/net/backoff'
-import type { Clock } from '../../src/net/clock'
 import {
   Connection,
   ConnectionLost,
@@ -9,36 +7,7 @@ import {
   Refused,
   type SocketLike,
 } from '../../src/net/socket'
-
-/** Time that stands still until the test moves it. */
-class TestClock implements Clock {
-  time = 1_000_000
-  #timers: { at: number; run: () => void }[] = []
-
-  now(): number {
-    return this.time
-  }
-
-  after(delayMs: number, run: () => void): () => void {
-    const timer = { at: this.time + delayMs, run }
-    this.#timers.push(timer)
-    return () => {
-      this.#timers = this.#timers.filter((one) => one !== timer)
-    }
-  }
-
-  pass(ms: number): void {
-    const end = this.time + ms
-    for (;;) {
-      const next = this.#timers.filter(({ at }) => at <= end).sort((a, b) => a.at - b.at)[0]
-      if (next === undefined) break
-      this.#timers = this.#timers.filter((one) => one !== next)
-      this.time = next.at
-      next.run()
-    }
-    this.time = end
-  }
-}
+import { TestClock } from './test_clock'
 
 class TestSocket implements SocketLike {
   onopen: (() => void) | null = null
@@ -109,15 +78,6 @@ function opened(random?: number): Bench {
   made.socket().welcome()
   return made
 }
-
-test('the ceiling doubles from one second to thirty, and the delay is anywhere below it', () => {
-  const ceilings = [1, 2, 3, 4, 5, 6, 7].map((attempt) =>
-    reconnectDelayMs(attempt, { firstMs: 1000, capMs: 30_000, random: () => 1 - Number.EPSILON }),
-  )
-
-  expect(ceilings).toEqual([999, 1999, 3999, 7999, 15_999, 29_999, 29_999])
-  expect(reconnectDelayMs(5, { firstMs: 1000, capMs: 30_000, random: () => 0 })).toBe(0)
-})
 
 test('it is open once the server has said welcome', () => {
   const { connection, states, pushes } = opened()
@@ -209,6 +169,39 @@ test('too many connections wait at least fifteen seconds', () => {
   made.clock.pass(1)
 
   expect(made.sockets).toHaveLength(2)
+})
+
+test('nobody is asked again sooner because the page was looked at, after too many connections', () => {
+  const made = opened(0)
+  made.socket().onclose?.({ code: 4429 })
+
+  made.connection.retryNow()
+
+  expect(made.connection.state).toMatchObject({ kind: 'waiting', because: 'too_many' })
+  expect(made.sockets).toHaveLength(1)
+})
+
+test('a server that restarts is left alone for longer, until it is back', () => {
+  const made = opened()
+  const delays: number[] = []
+  for (const code of [1012, 1006, 1006]) {
+    made.socket().onclose?.({ code })
+    const { state } = made.connection
+    if (state.kind !== 'waiting') throw new Error(`It is ${state.kind}.`)
+    delays.push(state.retryAt - made.clock.time)
+    made.clock.pass(delays.at(-1) ?? 0)
+  }
+
+  expect(delays).toEqual([9_999, 9_999, 9_999])
+  expect(made.states.filter(({ kind }) => kind === 'waiting')).toMatchObject([
+    { because: 'restart' },
+    { because: 'restart' },
+    { because: 'restart' },
+  ])
+  made.socket().welcome()
+  made.clock.pass(5_000)
+  made.socket().onclose?.({ code: 1006 })
+  expect(made.connection.state).toMatchObject({ because: 'lost', retryAt: made.clock.time + 999 })
 })
 
 test('a peer that says nothing for long is asked, and given up when it does not answer', () => {

@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { type AlarmCode, alarmText } from '../../src/chat/alarms'
 import { afterRefusal } from '../../src/chat/sending'
+import { padme } from '../../src/crypto/envelope'
 import type { ConnectionState } from '../../src/net/socket'
 import { sentenceFor } from '../../src/ui/announcer'
 import { bannersOf, type RoomSource } from '../../src/ui/banners'
@@ -9,6 +10,8 @@ import { characters, countText, type Keystroke, sends } from '../../src/ui/compo
 import { textParts } from '../../src/ui/links'
 import { avatarHue } from '../../src/ui/person'
 import { listTime } from '../../src/ui/times'
+import { utf8 } from '../../src/wire/bytes'
+import { MAX_ENVELOPE_BYTES } from '../../src/wire/frames'
 
 const NOW = Date.UTC(2026, 10, 23, 12)
 
@@ -62,6 +65,13 @@ test('the counter appears in the last tenth, and counts what people see as one c
   expect(characters('🙂🙂')).toBe(2)
 })
 
+test('the longest text that may be written fits into an envelope', () => {
+  const contentBytes = utf8('\u{1F642}'.repeat(10_000)).length + 100
+  const headerAndSignature = 1_024
+
+  expect(padme(contentBytes) + headerAndSignature).toBeLessThan(MAX_ENVELOPE_BYTES)
+})
+
 test('one message is read out, several are counted', () => {
   expect(sentenceFor(new Map([['Test01', ['hello']]]))).toBe('Test01: hello')
   expect(sentenceFor(new Map([['Test01', ['a', 'b', 'c', 'd']]]))).toBe('4 new messages from Test01')
@@ -81,7 +91,7 @@ test('the list shows the clock today, then the weekday, then the date', () => {
 })
 
 function session(state: ConnectionState): Parameters<typeof bannersOf>[0] {
-  return { trouble: null, signIns: [], connection: { state } }
+  return { trouble: null, signIns: [], retryAt: null, isStorageFull: false, connection: { state } }
 }
 
 test('connecting is silent for a second', () => {
@@ -92,7 +102,7 @@ test('connecting is silent for a second', () => {
 })
 
 test('a lost connection counts down and offers to try now', () => {
-  const [banner] = bannersOf(session({ kind: 'waiting', retryAt: NOW + 7_500 }), null, NOW)
+  const [banner] = bannersOf(session({ kind: 'waiting', retryAt: NOW + 7_500, because: 'lost' }), null, NOW)
 
   expect(banner).toMatchObject({
     text: 'Connection lost. Trying again in 8 s.',
@@ -118,6 +128,40 @@ test('offline, signed out and too fast have their words', () => {
   ).toMatchObject([{ text: 'You were signed out on this browser.', offers: [{ kind: 'sign_in' }] }])
   expect(bannersOf(session({ kind: 'open' }), room, NOW)).toMatchObject([
     { text: 'You are sending too fast. You can send again in 12 s.' },
+  ])
+})
+
+test('a restart, too many connections and a server that cannot have their words', () => {
+  const retryAt = NOW + 3_000
+  const room = {
+    alarm: null,
+    mustSignIn: false,
+    heldMessages: 0,
+    retryAt: null,
+    summary: { peer: 'Test01' },
+    sender: { pause: { until: retryAt, because: 'unavailable' } },
+  } as unknown as RoomSource
+  const open = session({ kind: 'open' })
+  const wordsOf = (...all: Parameters<typeof bannersOf>): unknown =>
+    bannersOf(...all).map(({ text, offers = [] }) => [text, offers.map(({ kind }) => kind)])
+
+  expect(wordsOf(session({ kind: 'waiting', retryAt, because: 'restart' }), null, NOW)).toEqual([
+    ['The server is restarting. Trying again in 3 s.', ['retry_now']],
+  ])
+  expect(wordsOf(session({ kind: 'waiting', retryAt, because: 'too_many' }), null, NOW)).toEqual([
+    ['The server has too many connections or messages from you. Trying again in 3 s.', []],
+  ])
+  expect(wordsOf({ ...open, retryAt }, null, NOW)).toEqual([
+    ['The server cannot give the list of your chats. Trying again in 3 s.', ['retry_now']],
+  ])
+  expect(wordsOf(open, room, NOW)).toEqual([
+    ['The server could not store your message. Trying again in 3 s.', ['retry_now']],
+  ])
+  expect(wordsOf(open, { ...room, retryAt, sender: { pause: null } }, NOW)).toEqual([
+    ['The server cannot give these messages. Trying again in 3 s.', ['retry_now']],
+  ])
+  expect(wordsOf({ ...open, isStorageFull: true }, null, NOW)).toEqual([
+    ['This browser has no room left to keep what you write. Make room on this device, then send again.', []],
   ])
 })
 
@@ -158,6 +202,7 @@ test('messages that wait for new keys are counted, and sent only on demand', () 
       mustSignIn: false,
       heldMessages,
       summary: { peer: 'Test01' },
+      retryAt: null,
       sender: { pause: null },
     }) as RoomSource
   const textOf = (count: number): string | undefined =>

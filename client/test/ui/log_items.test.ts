@@ -170,3 +170,25 @@ test('messages from before this visit are marked as such', () => {
 
   expect(shown.flatMap((item) => (item.kind === 'message' ? [item.earlier] : []))).toEqual([true, false])
 })
+
+test('what was not sent yesterday stands at the end of today, under no day of its own', () => {
+  const yesterday = NOON - 24 * 60 * MINUTE
+  const failed = {
+    clientId: 'w1',
+    conversation: 'c',
+    content: { kind: 'text', sentAt: yesterday + MINUTE, text: 'not sent' },
+    failure: 'Refused.',
+    mayBeStored: false,
+    storedN: null,
+  } as SendingItem
+  const all = items({ entries: [entry(1, 1, yesterday), entry(2, 1, NOON)], outgoing: [failed] })
+
+  expect(sketch(all)).toEqual([
+    'day Sunday 22 November',
+    'peer text 1 first last',
+    'day Monday 23 November',
+    'peer text 2 first last',
+    'own not sent first last',
+  ])
+  expect(new Set(all.map(({ key }) => key)).size).toBe(all.length)
+})
