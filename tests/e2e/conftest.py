@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, BrowserType, expect
 
+from tests.e2e.own_browser import CHROMIUM_ARGUMENTS, OwnBrowser
 from tests.e2e.person import Person
 from tests.e2e.recording_proxy import RecordingProxy
 from tests.live_server import ROOT, LiveServer, live_server
@@ -17,15 +19,6 @@ RESULTS = ROOT / "var" / "screenshots"
 FAILED = pytest.StashKey[bool]()
 
 expect.set_options(timeout=20_000)  # A small machine that also runs the server and the other browsers.
-CHROMIUM_ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture(scope="session")
@@ -84,3 +77,34 @@ def new_person(
     for person in people:
         person.context.close()
     assert problems == []
+
+
+@pytest.fixture
+def friends(new_person: Callable[..., Person], request: pytest.FixtureRequest) -> tuple[Person, Person]:
+    """Alice and Bob, signed up and friends; names are of their own for each test, as the server is shared."""
+    number = abs(hash(request.node.name)) % 100_000
+    alice, bob = new_person(f"Alice{number}"), new_person(f"Bobby{number}")
+    alice.sign_up()
+    bob.sign_up()
+    alice.befriend(bob)
+    return alice, bob
+
+
+@pytest.fixture
+def talking(friends: tuple[Person, Person]) -> tuple[Person, Person]:
+    """Alice and Bob, each in the conversation with the other."""
+    alice, bob = friends
+    bob.open_chat(alice)
+    alice.open_chat(bob)
+    return alice, bob
+
+
+@pytest.fixture
+def own_browser(
+    browser_type: BrowserType,
+    browser_type_launch_args: dict[str, object],
+    server: LiveServer,
+    tmp_path: Path,
+) -> OwnBrowser:
+    """Nobody's yet; whoever starts it closes it."""
+    return OwnBrowser(browser_type, browser_type_launch_args, tmp_path / "profile", server.origin)

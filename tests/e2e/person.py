@@ -18,6 +18,18 @@ STRETCH_TIMEOUT_MS = 60_000
 # A socket or request that ends because a test cut the network, or a refused form, is not a fault of the page.
 _EXPECTED_ON_CONSOLE = re.compile(r"Failed to load resource|WebSocket connection to|ERR_")
 
+# Writes into the composer and presses Enter as fast as the page takes it; the page's own code does the rest.
+SEND_MANY = """async ([label, prefix, count]) => {
+  const composer = [...document.querySelectorAll('textarea')].find((one) => one.labels[0]?.textContent.includes(label))
+  const value = Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, 'value')
+  for (let number = 0; number < count; number += 1) {
+    value.set.call(composer, `${prefix} ${number}`)
+    composer.dispatchEvent(new InputEvent('input', { bubbles: true }))
+    composer.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', bubbles: true, cancelable: true }))
+    while (composer.value !== '') await new Promise((resolve) => setTimeout(resolve, 2))
+  }
+}"""
+
 
 @dataclass
 class Person:
@@ -143,6 +155,34 @@ class Person:
         """Long enough for the longest pause before a connection is tried again."""
         expect(self.message(other, text)).to_contain_text("Sent", timeout=40_000)
 
+    def send_many(self, other: Person, prefix: str, count: int, *, page: Page | None = None) -> None:
+        """ "prefix 0", "prefix 1" …, as fast as the page takes them."""
+        (page or self.page).evaluate(SEND_MANY, [f"Message to {other.name}", prefix, count])
+
+    @property
+    def lock(self) -> Any:
+        """What opens the details of the conversation, with the word for how sure it is."""
+        return self.page.get_by_role("button", name="Conversation details")
+
+    @property
+    def drawer(self) -> Any:
+        return self.page.get_by_role("complementary", name="Conversation details")
+
+    def open_drawer(self) -> Any:
+        self.lock.click()
+        expect(self.drawer.get_by_role("heading", name="Encryption")).to_be_focused()
+        return self.drawer
+
+    def press(self, name: str) -> None:
+        """A button of the details."""
+        self.drawer.get_by_role("button", name=name, exact=True).click()
+
+    def verify(self) -> None:
+        """Opens the details and says that the safety numbers match."""
+        self.open_drawer()
+        self.press("They match")
+        expect(self.lock).to_contain_text("Encrypted · verified")
+
     def screenshot(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=path)
@@ -161,3 +201,9 @@ def set_password_on_the_server(server: LiveServer, person: Person, password: str
         start_new_session=True,
     )
     person.password = password
+
+
+def expect_no_alarm(*pages: Page) -> None:
+    for page in pages:
+        expect(page.locator(".banner-alarm")).to_have_count(0)
+        expect(page.get_by_text("It is not shown")).to_have_count(0)

@@ -71,9 +71,7 @@ def check_page(page: Page, name: str) -> list[str]:
 def check_details(alice: Person, second_browser: Person) -> list[str]:
     """The drawer in each of its states, and the notice of a new browser."""
     page = alice.page
-    lock = page.get_by_role("button", name="Conversation details")
-    details = page.get_by_role("complementary", name="Conversation details")
-    lock.click()
+    details = alice.open_drawer()
     expect(details.get_by_role("img", name="Code of your safety number")).to_be_visible()
     problems = check_page(page, "details-in-person")
     details.get_by_role("tab", name="By phone").click()

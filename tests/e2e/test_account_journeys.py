@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from playwright.sync_api import expect
@@ -20,33 +19,17 @@ SIX_MINUTES_MS = 6 * 60_000
 
 
 @pytest.fixture
-def friends(new_person: NewPerson, request: pytest.FixtureRequest) -> tuple[Person, Person]:
+def friends(talking: tuple[Person, Person]) -> tuple[Person, Person]:
     """Alice and Bob, each in the conversation with the other, with one message between them."""
-    number = abs(hash(request.node.name)) % 100_000
-    alice, bob = new_person(f"Alice{number}"), new_person(f"Bobby{number}")
-    alice.sign_up()
-    bob.sign_up()
-    alice.befriend(bob)
-    bob.open_chat(alice)
-    alice.open_chat(bob)
+    alice, bob = talking
     alice.send(bob, "From before")
     bob.expect_message(alice, "From before")
     return alice, bob
 
 
-def lock_word(person: Person) -> Any:
-    return person.page.get_by_role("button", name="Conversation details")
-
-
-def drawer(person: Person) -> Any:
-    return person.page.get_by_role("complementary", name="Conversation details")
-
-
 def compare(person: Person) -> None:
-    """Opens the details and says that the safety numbers match."""
-    lock_word(person).click()
-    drawer(person).get_by_role("button", name="They match", exact=True).click()
-    expect(lock_word(person)).to_contain_text("Encrypted · verified")
+    """Says that the safety numbers match, and closes the details."""
+    person.verify()
     person.page.keyboard.press("Escape")
 
 
@@ -124,7 +107,7 @@ def test_a_wiped_browser_comes_back_with_the_password(friends: tuple[Person, Per
     alice.open_chat(bob)
 
     alice.expect_message(bob, "From before")
-    expect(lock_word(alice)).to_contain_text("Encrypted · verified")
+    expect(alice.lock).to_contain_text("Encrypted · verified")
     alice.send(bob, "Back again")
     bob.expect_message(alice, "Back again")
 
@@ -217,7 +200,7 @@ def test_a_friend_who_had_compared_has_to_compare_again(
     start_fresh(alice)
     alice.open_chat(bob)
 
-    expect(lock_word(bob)).to_contain_text("Safety number changed")
+    expect(bob.lock).to_contain_text("Safety number changed")
     expect(bob.composer(alice)).to_have_count(0)
     compare(bob)
     bob.send(alice, "It is you")
@@ -348,9 +331,9 @@ def test_a_friend_added_by_link_is_verified_from_the_start(strangers: tuple[Pers
     alice.approve(bob)
     bob.open_chat(alice)
 
-    expect(lock_word(bob)).to_contain_text("Encrypted · verified")
+    expect(bob.lock).to_contain_text("Encrypted · verified")
     alice.open_chat(bob)
-    expect(lock_word(alice)).not_to_contain_text("verified")
+    expect(alice.lock).not_to_contain_text("verified")
     bob.send(alice, "I knew that it was you")
     alice.expect_message(bob, "I knew that it was you")
 
@@ -398,4 +381,4 @@ def test_a_stranger_signs_up_by_a_link_and_the_friend_is_verified(
 
     carol.open_chat(alice)
 
-    expect(lock_word(carol)).to_contain_text("Encrypted · verified")
+    expect(carol.lock).to_contain_text("Encrypted · verified")

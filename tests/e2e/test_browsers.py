@@ -21,22 +21,9 @@ STANDING = ".browsers > li"
 
 
 @pytest.fixture
-def friends(new_person: NewPerson, request: pytest.FixtureRequest) -> tuple[Person, Person]:
-    """Alice and Bob, each in the conversation with the other."""
-    number = abs(hash(request.node.name)) % 100_000
-    alice, bob = new_person(f"Alice{number}"), new_person(f"Bobby{number}")
-    alice.sign_up()
-    bob.sign_up()
-    alice.befriend(bob)
-    bob.open_chat(alice)
-    alice.open_chat(bob)
-    return alice, bob
-
-
-@pytest.fixture
-def second(friends: tuple[Person, Person], new_person: NewPerson) -> Person:
+def second(talking: tuple[Person, Person], new_person: NewPerson) -> Person:
     """Alice in another browser, in the conversation with Bob, where one message was read."""
-    alice, bob = friends
+    alice, bob = talking
     alice.send(bob, "Before")
     bob.expect_message(alice, "Before")
     other = new_person(alice.name)
@@ -110,8 +97,8 @@ def stored_keys(person: Person) -> int:
     )
 
 
-def test_the_list_says_which_browsers_there_are(friends: tuple[Person, Person], second: Person) -> None:
-    alice, _ = friends
+def test_the_list_says_which_browsers_there_are(talking: tuple[Person, Person], second: Person) -> None:
+    alice, _ = talking
 
     rows = browsers(alice)
 
@@ -127,9 +114,9 @@ def test_the_list_says_which_browsers_there_are(friends: tuple[Person, Person], 
 
 
 def test_a_browser_that_is_signed_out_reads_and_writes_no_more(
-    friends: tuple[Person, Person], second: Person, server: LiveServer
+    talking: tuple[Person, Person], second: Person, server: LiveServer
 ) -> None:
-    alice, bob = friends
+    alice, bob = talking
     conversation = conversation_of(bob)
     epochs = number_of_epochs(server, conversation)
 
@@ -146,7 +133,7 @@ def test_a_browser_that_is_signed_out_reads_and_writes_no_more(
     assert number_of_epochs(server, conversation) > epochs
     for honest in (alice, bob):
         expect(honest.page.locator(".banner")).to_have_count(0)
-        expect(honest.page.get_by_role("button", name="Conversation details")).to_contain_text("Encrypted")
+        expect(honest.lock).to_contain_text("Encrypted")
     expect(second.log(bob).get_by_text("And back")).to_have_count(0)
     second.page.reload()
     expect(second.page).to_have_url(re.compile("/log-in/"))
@@ -154,9 +141,9 @@ def test_a_browser_that_is_signed_out_reads_and_writes_no_more(
 
 
 def test_a_browser_that_was_signed_out_comes_back_with_the_password(
-    friends: tuple[Person, Person], second: Person
+    talking: tuple[Person, Person], second: Person
 ) -> None:
-    alice, bob = friends
+    alice, bob = talking
     sign_out_the_other(alice)
     second.page.get_by_role("button", name="Sign in").click()
 
@@ -169,8 +156,8 @@ def test_a_browser_that_was_signed_out_comes_back_with_the_password(
     expect(browsers(alice)).to_have_count(2)
 
 
-def test_a_wrong_password_signs_nobody_out(friends: tuple[Person, Person], second: Person) -> None:
-    alice, bob = friends
+def test_a_wrong_password_signs_nobody_out(talking: tuple[Person, Person], second: Person) -> None:
+    alice, bob = talking
     other_browser(alice).get_by_role("button", name="Sign out").click()
     dialog = alice.page.get_by_role("dialog")
 
@@ -187,9 +174,9 @@ def test_a_wrong_password_signs_nobody_out(friends: tuple[Person, Person], secon
 
 
 def test_everywhere_else_is_signed_out_at_once(
-    friends: tuple[Person, Person], second: Person, new_person: NewPerson
+    talking: tuple[Person, Person], second: Person, new_person: NewPerson
 ) -> None:
-    alice, bob = friends
+    alice, bob = talking
     third = new_person(alice.name)
     third.log_in()
     third.open_chat(bob)
@@ -208,9 +195,9 @@ def test_everywhere_else_is_signed_out_at_once(
 
 
 def test_the_third_browser_types_the_password_once_and_goes_on(
-    friends: tuple[Person, Person], second: Person, new_person: NewPerson
+    talking: tuple[Person, Person], second: Person, new_person: NewPerson
 ) -> None:
-    alice, bob = friends
+    alice, bob = talking
     third = new_person(alice.name)
     third.log_in()
     third.open_chat(bob)
@@ -230,9 +217,9 @@ def test_the_third_browser_types_the_password_once_and_goes_on(
 
 
 def test_a_log_in_without_keys_is_shown_and_ended(
-    friends: tuple[Person, Person], new_person: NewPerson
+    talking: tuple[Person, Person], new_person: NewPerson
 ) -> None:
-    alice, _ = friends
+    alice, _ = talking
     half = new_person(alice.name)
     half.page.route("**/api/key-chain/", lambda route: route.abort())
     half.fill_log_in()
@@ -252,9 +239,9 @@ def test_a_log_in_without_keys_is_shown_and_ended(
 
 
 @pytest.fixture
-def impostor(friends: tuple[Person, Person], new_person: NewPerson) -> Person:
+def impostor(talking: tuple[Person, Person], new_person: NewPerson) -> Person:
     """Somebody with Alice's password, whose log-in says that it is her browser, without its key."""
-    alice, _ = friends
+    alice, _ = talking
     other = new_person(alice.name)
     other.page.route("**/api/key-chain/", lambda route: route.abort())
     other.fill_log_in()
@@ -276,9 +263,9 @@ def impostor(friends: tuple[Person, Person], new_person: NewPerson) -> Person:
 
 
 def test_a_log_in_that_says_it_is_this_browser_is_shown_and_ended(
-    friends: tuple[Person, Person], impostor: Person
+    talking: tuple[Person, Person], impostor: Person
 ) -> None:
-    alice, _ = friends
+    alice, _ = talking
     rows = browsers(alice)
     expect(rows).to_have_count(1)
     expect(rows.get_by_role("listitem")).to_have_count(2)
@@ -294,9 +281,9 @@ def test_a_log_in_that_says_it_is_this_browser_is_shown_and_ended(
 
 
 def test_everywhere_else_is_also_who_says_to_be_this_browser(
-    friends: tuple[Person, Person], impostor: Person
+    talking: tuple[Person, Person], impostor: Person
 ) -> None:
-    alice, bob = friends
+    alice, bob = talking
     browsers(alice)
 
     alice.page.get_by_role("button", name="Sign out everywhere else").click()
@@ -310,9 +297,9 @@ def test_everywhere_else_is_also_who_says_to_be_this_browser(
 
 
 def test_who_logs_out_leaves_the_list_and_nothing_behind(
-    friends: tuple[Person, Person], second: Person
+    talking: tuple[Person, Person], second: Person
 ) -> None:
-    alice, bob = friends
+    alice, bob = talking
     assert stored_keys(second) == 1
 
     second.log_out()
@@ -329,9 +316,9 @@ def test_who_logs_out_leaves_the_list_and_nothing_behind(
 
 
 def test_a_log_out_without_the_server_says_so_and_can_be_done_anyway(
-    friends: tuple[Person, Person], second: Person, proxy: RecordingProxy
+    talking: tuple[Person, Person], second: Person, proxy: RecordingProxy
 ) -> None:
-    alice, _ = friends
+    alice, _ = talking
     second.page.goto("/log-out/")
     log_out = second.page.get_by_role("main").get_by_role("button", name="Log out")
     proxy.cut()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +17,11 @@ from tests.peer.crypto import Refused
 
 pytestmark = pytest.mark.e2e
 
-numbers = itertools.count(1)
-
 
 @pytest.fixture
-def friends(new_person: Callable[..., Person]) -> tuple[Person, Person]:
+def friends(talking: tuple[Person, Person]) -> tuple[Person, Person]:
     """Alice and Bob, who have written one message each."""
-    number = next(numbers)
-    alice, bob = new_person(f"Alice{number}proof"), new_person(f"Bobby{number}proof")
-    alice.sign_up()
-    bob.sign_up()
-    alice.befriend(bob)
-    bob.open_chat(alice)
-    alice.open_chat(bob)
+    alice, bob = talking
     alice.send(bob, "One")
     bob.expect_message(alice, "One")
     bob.send(alice, "Two")
@@ -41,11 +31,9 @@ def friends(new_person: Callable[..., Person]) -> tuple[Person, Person]:
 
 def exported(person: Person, friend: Person, folder: Path) -> Path:
     """What “Export proof” saves, once the friend's browser has confirmed all."""
-    page = person.page
-    page.get_by_role("button", name="Conversation details").click()
-    drawer = page.get_by_role("complementary", name="Conversation details")
+    drawer = person.open_drawer()
     expect(drawer.get_by_text(f"{friend.name}'s browser confirmed all of them.")).to_be_visible()
-    with page.expect_download() as download:
+    with person.page.expect_download() as download:
         drawer.get_by_role("button", name="Export proof").click()
     file = folder / download.value.suggested_filename
     download.value.save_as(file)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserType, Page, expect
 
-from tests.e2e.conftest import CHROMIUM_ARGUMENTS
+from tests.e2e.own_browser import CHROMIUM_ARGUMENTS
 from tests.e2e.person import Person
 from tests.live_server import LiveServer
 
@@ -21,119 +21,82 @@ NewPerson = Callable[..., Person]
 _DARK_RUN = re.compile(r"M(\d+) (\d+)h(\d+)v1")
 
 
-@pytest.fixture
-def friends(new_person: NewPerson, request: pytest.FixtureRequest) -> tuple[Person, Person]:
-    """Alice and Bob, each in the conversation with the other."""
-    number = abs(hash(request.node.name)) % 100_000
-    alice, bob = new_person(f"Alice{number}"), new_person(f"Bobby{number}")
-    alice.sign_up()
-    bob.sign_up()
-    alice.befriend(bob)
-    bob.open_chat(alice)
-    alice.open_chat(bob)
-    return alice, bob
-
-
-def lock(person: Person) -> Any:
-    return person.page.get_by_role("button", name="Conversation details")
-
-
-def drawer(person: Person) -> Any:
-    return person.page.get_by_role("complementary", name="Conversation details")
-
-
-def open_drawer(person: Person) -> Any:
-    lock(person).click()
-    expect(drawer(person).get_by_role("heading", name="Encryption")).to_be_focused()
-    return drawer(person)
-
-
 def safety_number(person: Person) -> str:
-    digits = drawer(person).get_by_role("list", name="Safety number").get_by_role("listitem")
+    digits = person.drawer.get_by_role("list", name="Safety number").get_by_role("listitem")
     expect(digits).to_have_count(12)
     return " ".join(digits.all_inner_texts())
 
 
-def press(person: Person, name: str) -> None:
-    drawer(person).get_by_role("button", name=name, exact=True).click()
-
-
-def verify(person: Person) -> None:
-    open_drawer(person)
-    press(person, "They match")
-    expect(lock(person)).to_contain_text("Encrypted · verified")
-
-
 def test_both_see_the_same_number_and_a_match_is_kept_everywhere(
-    friends: tuple[Person, Person], new_person: NewPerson
+    talking: tuple[Person, Person], new_person: NewPerson
 ) -> None:
-    alice, bob = friends
-    expect(lock(alice)).to_contain_text("Encrypted")
-    expect(lock(alice)).not_to_contain_text("verified")
+    alice, bob = talking
+    expect(alice.lock).to_contain_text("Encrypted")
+    expect(alice.lock).not_to_contain_text("verified")
     expect(alice.page.get_by_text("Say hello. Compare safety numbers when you meet.")).to_be_visible()
-    open_drawer(alice)
-    open_drawer(bob)
+    alice.open_drawer()
+    bob.open_drawer()
 
     assert re.fullmatch(r"(\d{5} ){11}\d{5}", safety_number(alice))
     assert safety_number(alice) == safety_number(bob)
-    press(alice, "They match")
+    alice.press("They match")
 
-    expect(drawer(alice).get_by_text("Verified", exact=True)).to_be_visible()
-    expect(lock(alice)).to_contain_text("Encrypted · verified")
+    expect(alice.drawer.get_by_text("Verified", exact=True)).to_be_visible()
+    expect(alice.lock).to_contain_text("Encrypted · verified")
     expect(alice.page.get_by_role("link", name=bob.name)).to_contain_text("Verified")
-    expect(lock(bob)).not_to_contain_text("verified")
+    expect(bob.lock).not_to_contain_text("verified")
     alice.page.reload()
-    expect(lock(alice)).to_contain_text("Encrypted · verified")
+    expect(alice.lock).to_contain_text("Encrypted · verified")
     second = new_person(alice.name)
     second.log_in()
     second.open_chat(bob)
-    expect(lock(second)).to_contain_text("Encrypted · verified")
+    expect(second.lock).to_contain_text("Encrypted · verified")
 
 
-def test_who_is_verified_can_be_unverified_again(friends: tuple[Person, Person]) -> None:
-    alice, _ = friends
-    verify(alice)
+def test_who_is_verified_can_be_unverified_again(talking: tuple[Person, Person]) -> None:
+    alice, _ = talking
+    alice.verify()
 
-    press(alice, "Not verified any more")
+    alice.press("Not verified any more")
 
-    expect(lock(alice)).not_to_contain_text("verified")
-    expect(drawer(alice).get_by_role("button", name="They match", exact=True)).to_be_visible()
+    expect(alice.lock).not_to_contain_text("verified")
+    expect(alice.drawer.get_by_role("button", name="They match", exact=True)).to_be_visible()
 
 
-def test_numbers_that_differ_stop_sending_until_that_is_cleared(friends: tuple[Person, Person]) -> None:
-    alice, bob = friends
-    open_drawer(alice)
+def test_numbers_that_differ_stop_sending_until_that_is_cleared(talking: tuple[Person, Person]) -> None:
+    alice, bob = talking
+    alice.open_drawer()
 
-    press(alice, "They do not match")
+    alice.press("They do not match")
 
-    expect(lock(alice)).to_contain_text("Numbers differ")
+    expect(alice.lock).to_contain_text("Numbers differ")
     expect(alice.composer(bob)).to_have_count(0)
-    expect(drawer(alice).get_by_text("The safety numbers do not match")).to_be_visible()
+    expect(alice.drawer.get_by_text("The safety numbers do not match")).to_be_visible()
     alice.page.reload()
     expect(alice.page.get_by_text("so nothing is sent to")).to_be_visible()
-    open_drawer(alice)
-    press(alice, "Send without comparing")
+    alice.open_drawer()
+    alice.press("Send without comparing")
     alice.send(bob, "It was the wrong phone")
     bob.expect_message(alice, "It was the wrong phone")
 
 
-def test_the_drawer_closes_on_escape_and_gives_the_focus_back(friends: tuple[Person, Person]) -> None:
-    alice, bob = friends
+def test_the_drawer_closes_on_escape_and_gives_the_focus_back(talking: tuple[Person, Person]) -> None:
+    alice, bob = talking
     for width in (1280, 800, 320):
         alice.page.set_viewport_size({"width": width, "height": 700})
-        open_drawer(alice)
+        alice.open_drawer()
 
         alice.page.keyboard.press("Escape")
 
-        expect(drawer(alice)).to_have_count(0)
-        expect(lock(alice)).to_be_focused()
+        expect(alice.drawer).to_have_count(0)
+        expect(alice.lock).to_be_focused()
     expect(alice.composer(bob)).to_be_visible()
 
 
-def test_what_lies_under_the_drawer_cannot_be_reached(friends: tuple[Person, Person]) -> None:
-    alice, _ = friends
+def test_what_lies_under_the_drawer_cannot_be_reached(talking: tuple[Person, Person]) -> None:
+    alice, _ = talking
     alice.page.set_viewport_size({"width": 320, "height": 700})
-    open_drawer(alice)
+    alice.open_drawer()
 
     reached = [focused_region(alice.page) for _ in range(30)]
 
@@ -181,7 +144,7 @@ def write_film(path: Path, dark: list[tuple[int, int, int]], modules: int = 45) 
 
 
 def film_code_of(person: Person, film: Path) -> None:
-    picture = drawer(person).get_by_role("img", name="Code of your safety number")
+    picture = person.drawer.get_by_role("img", name="Code of your safety number")
     expect(picture).to_be_visible()
     modules = int(picture.get_attribute("viewBox").split()[2])
     runs = _DARK_RUN.findall(picture.locator("path").get_attribute("d"))
@@ -189,52 +152,52 @@ def film_code_of(person: Person, film: Path) -> None:
 
 
 def test_the_code_of_the_friend_is_scanned_with_the_camera(
-    friends: tuple[Person, Person], camera: tuple[Browser, Path], server: LiveServer
+    talking: tuple[Person, Person], camera: tuple[Browser, Path], server: LiveServer
 ) -> None:
-    alice, bob = friends
+    alice, bob = talking
     browser, film = camera
     filming = Person.in_new_context(browser, server.origin, name=alice.name, password=alice.password)
     filming.context.grant_permissions(["camera"], origin=server.origin)
     filming.log_in()
     filming.open_chat(bob)
-    open_drawer(filming)
-    open_drawer(bob)
+    filming.open_drawer()
+    bob.open_drawer()
     film_code_of(bob, film)
 
-    drawer(filming).get_by_role("button", name=re.compile("Scan")).click()
+    filming.drawer.get_by_role("button", name=re.compile("Scan")).click()
 
-    expect(lock(filming)).to_contain_text("Encrypted · verified")
+    expect(filming.lock).to_contain_text("Encrypted · verified")
     assert filming.problems == []
 
 
 def test_a_code_that_does_not_fit_verifies_nobody(
-    friends: tuple[Person, Person], camera: tuple[Browser, Path], server: LiveServer
+    talking: tuple[Person, Person], camera: tuple[Browser, Path], server: LiveServer
 ) -> None:
-    alice, bob = friends
+    alice, bob = talking
     browser, film = camera
     filming = Person.in_new_context(browser, server.origin, name=alice.name, password=alice.password)
     filming.context.grant_permissions(["camera"], origin=server.origin)
     filming.log_in()
     filming.open_chat(bob)
-    open_drawer(filming)
-    open_drawer(alice)
+    filming.open_drawer()
+    alice.open_drawer()
     film_code_of(alice, film)
 
-    drawer(filming).get_by_role("button", name=re.compile("Scan")).click()
+    filming.drawer.get_by_role("button", name=re.compile("Scan")).click()
 
-    expect(drawer(filming).get_by_text("This code does not fit.")).to_be_visible()
-    expect(lock(filming)).not_to_contain_text("verified")
+    expect(filming.drawer.get_by_text("This code does not fit.")).to_be_visible()
+    expect(filming.lock).not_to_contain_text("verified")
 
 
-def test_what_was_read_is_shown_only_while_both_show_it(friends: tuple[Person, Person]) -> None:
-    alice, bob = friends
+def test_what_was_read_is_shown_only_while_both_show_it(talking: tuple[Person, Person]) -> None:
+    alice, bob = talking
     bob.page.bring_to_front()
     alice.send(bob, "Did you see this?")
     bob.expect_message(alice, "Did you see this?")
     expect(alice.message(bob, "Did you see this?")).to_contain_text("Read")
 
-    open_drawer(bob)
-    drawer(bob).get_by_label("Show friends when I have read their messages").uncheck()
+    bob.open_drawer()
+    bob.drawer.get_by_label("Show friends when I have read their messages").uncheck()
     alice.send(bob, "And this?")
     bob.expect_message(alice, "And this?")
 
@@ -242,19 +205,19 @@ def test_what_was_read_is_shown_only_while_both_show_it(friends: tuple[Person, P
 
 
 def test_a_complete_history_is_said_in_words_and_proved_in_a_file(
-    friends: tuple[Person, Person], server: LiveServer, tmp_path: Path
+    talking: tuple[Person, Person], server: LiveServer, tmp_path: Path
 ) -> None:
-    alice, bob = friends
+    alice, bob = talking
     alice.send(bob, "One")
     bob.expect_message(alice, "One")
     bob.send(alice, "Two")
     alice.expect_message(bob, "Two")
-    open_drawer(alice)
-    expect(drawer(alice).get_by_text("History complete: 2 of 2 checked.")).to_be_visible()
-    expect(drawer(alice).get_by_text(f"{bob.name}'s browser confirmed all of them.")).to_be_visible()
+    alice.open_drawer()
+    expect(alice.drawer.get_by_text("History complete: 2 of 2 checked.")).to_be_visible()
+    expect(alice.drawer.get_by_text(f"{bob.name}'s browser confirmed all of them.")).to_be_visible()
 
     with alice.page.expect_download() as download:
-        press(alice, "Export proof")
+        alice.press("Export proof")
 
     assert re.fullmatch(
         rf"securechat-proof-{bob.name.lower()}-\d{{4}}-\d\d-\d\d\.json", download.value.suggested_filename
@@ -268,9 +231,9 @@ def test_a_complete_history_is_said_in_words_and_proved_in_a_file(
 
 
 def test_a_new_browser_is_announced_in_the_others(
-    friends: tuple[Person, Person], new_person: NewPerson
+    talking: tuple[Person, Person], new_person: NewPerson
 ) -> None:
-    alice, bob = friends
+    alice, bob = talking
     second = new_person(alice.name)
 
     second.log_in()
@@ -286,8 +249,8 @@ def test_a_new_browser_is_announced_in_the_others(
     expect(notice).to_have_count(0)
 
 
-def test_text_that_turns_or_stretches_the_page_stays_in_its_place(friends: tuple[Person, Person]) -> None:
-    alice, bob = friends
+def test_text_that_turns_or_stretches_the_page_stays_in_its_place(talking: tuple[Person, Person]) -> None:
+    alice, bob = talking
     hostile = [
         "A" * 10_000,
         "safe \u202egnp.exe",

@@ -17,17 +17,6 @@ pytestmark = pytest.mark.e2e
 NewPerson = Callable[..., Person]
 
 
-@pytest.fixture
-def friends(new_person: NewPerson, request: pytest.FixtureRequest) -> tuple[Person, Person]:
-    """Alice and Bob, signed up and friends; names are of their own for each test, as the server is shared."""
-    number = abs(hash(request.node.name)) % 100_000
-    alice, bob = new_person(f"Alice{number}"), new_person(f"Bobby{number}")
-    alice.sign_up()
-    bob.sign_up()
-    alice.befriend(bob)
-    return alice, bob
-
-
 def test_two_people_sign_up_befriend_and_chat_both_ways(friends: tuple[Person, Person]) -> None:
     alice, bob = friends
 
