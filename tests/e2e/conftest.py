@@ -17,6 +17,7 @@ from tests.live_server import ROOT, LiveServer, live_server
 
 RESULTS = ROOT / "var" / "screenshots"
 FAILED = pytest.StashKey[bool]()
+NewPerson = Callable[..., Person]
 
 expect.set_options(timeout=20_000)  # A small machine that also runs the server and the other browsers.
 

@@ -496,11 +496,11 @@ function textPart(part: TextPart): TemplateResult | string {
   >`
 }
 
-/** A word at the newest message of one's own; elsewhere the shape shows it, and a reader hears the words. */
+/** A word at the newest message of one's own and at those that were not sent; elsewhere the shape shows it, and a reader hears the words. */
 function status(value: Status, { time, isNewestOwn, lateSince }: MessageItem): TemplateResult {
   const words = statusWords(value)
   return html`<span class="status" data-status=${value} data-late=${lateSince === null ? nothing : 'true'}
-    ><span class=${isNewestOwn ? 'status-word' : 'visually-hidden'}>${words}</span
+    ><span class=${isNewestOwn || value === 'failed' ? 'status-word' : 'visually-hidden'}>${words}</span
     >${value === 'sent' ? html`<span class="visually-hidden"> ${clockTime(time)}</span>` : nothing}</span
   >`
 }
