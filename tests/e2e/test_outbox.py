@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import CDPSession, expect
+from playwright.sync_api import CDPSession, ViewportSize, expect
 
 from tests.e2e.conftest import RESULTS, NewPerson
 from tests.e2e.own_browser import OwnBrowser
@@ -20,7 +20,7 @@ from tests.live_server import LiveServer
 pytestmark = pytest.mark.e2e
 
 WAITING = "Waiting to be sent"
-PHONE = {"width": 390, "height": 844}
+PHONE: ViewportSize = {"width": 390, "height": 844}
 STORES_NOTHING = """
 from django.db import connection
 with connection.cursor() as cursor:

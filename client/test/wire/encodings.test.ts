@@ -7,9 +7,11 @@ import {
   string,
   uint8Array,
   maxSafeNat,
+  nat,
   uuid,
   type Arbitrary,
 } from 'fast-check'
+import { decode, encode } from 'cborg'
 import { describe, expect, it } from 'vitest'
 
 import {
@@ -63,6 +65,28 @@ describe('CBOR', () => {
     )
   })
 
+  it('takes and writes what an independent library takes and writes in the one form', () => {
+    assert(
+      property(someArray, nat(), nat(255), (value, place, byte) => {
+        const bytes = encodeCbor(value)
+        expect(bytes).toEqual(new Uint8Array(encode(value)))
+        bytes[place % bytes.length] = byte
+        expect(decodedOrNull(bytes)).toEqual(decodedByLibrary(bytes))
+      }),
+      { numRuns: 5_000 },
+    )
+  })
+
+  it('is refused however deep it claims to go, and however long', () => {
+    for (const hex of [
+      '81'.repeat(60_000),
+      `9affffffff${'00'.repeat(100)}`,
+      '9bffffffffffffffff',
+      '5affffffff00',
+    ])
+      expect(() => decodeExact(fromHex(hex)), hex.slice(0, 20)).toThrow(MalformedData)
+  })
+
   it('has one form for whatever is accepted', () => {
     assert(
       property(someBytes(), (bytes) => {
@@ -90,6 +114,27 @@ function decodedOrNull(bytes: Bytes): readonly CborValue[] | null {
     return decodeExact(bytes)
   } catch (error) {
     expect(error).toBeInstanceOf(MalformedData)
+    return null
+  }
+}
+
+/** By cborg, which knows all of CBOR, and a look at which parts of it came out. */
+function decodedByLibrary(bytes: Bytes): unknown {
+  const only = (value: unknown): boolean => {
+    if (Array.isArray(value)) return value.every(only)
+    if (typeof value === 'number') return Number.isSafeInteger(value) && value >= 0 && !Object.is(value, -0)
+    return typeof value === 'string' || value instanceof Uint8Array
+  }
+  try {
+    const value: unknown = decode(bytes, {
+      strict: true,
+      allowIndefinite: false,
+      allowUndefined: false,
+      allowBigInt: false,
+      useMaps: true,
+    })
+    return Array.isArray(value) && only(value) && equal(new Uint8Array(encode(value)), bytes) ? value : null
+  } catch {
     return null
   }
 }
