@@ -73,6 +73,7 @@ export class Sender {
   #writer: WriterState
   #inFlight: InFlight | null = null
   #running = false
+  #wokenMeanwhile = false
   #tooFastUntil: number | null = null
   readonly #unavailable: RetryLater
   readonly #rounds = new Map<string, number>()
@@ -167,7 +168,9 @@ export class Sender {
 
   /** Something changed that sending may have waited for. */
   wake(): void {
-    if (this.#running || this.pause !== null) return
+    if (this.pause !== null) return
+    this.#wokenMeanwhile = this.#running
+    if (this.#running) return
     this.#running = true
     void this.#run()
   }
@@ -179,6 +182,8 @@ export class Sender {
       if (!(error instanceof ConnectionLost)) this.tools.onProblem(error)
     } finally {
       this.#running = false
+      // A connection may be back before the loss of the last one was seen to.
+      if (this.#wokenMeanwhile) this.wake()
     }
   }
 

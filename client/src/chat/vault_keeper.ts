@@ -6,7 +6,15 @@
  */
 import { KeysRenewed, VaultAltered } from '../crypto/errors'
 import { verifyKeyChain } from '../crypto/key_chain'
-import { mergeVaults, openVault, type OpenVault, positionOf, sealVault, withPosition } from '../crypto/vault'
+import {
+  checkVaultVersion,
+  mergeVaults,
+  openVault,
+  type OpenVault,
+  positionOf,
+  sealVault,
+  withPosition,
+} from '../crypto/vault'
 import { type Api, ApiRefused, ApiUnreachable } from '../net/api'
 import type { Clock } from '../net/clock'
 import type { Database, StoredKeys } from '../store/database'
@@ -67,6 +75,12 @@ export class VaultKeeper {
     return this.#serially(() => this.#fetch()).then(() => {
       if (this.#changes.length > 0) this.#schedule(0)
     })
+  }
+
+  /** One's own browsers sign which vault they saw: the server cannot hand out an older one unnoticed. */
+  async requireSeen(version: number): Promise<void> {
+    if (version > this.version) await this.load()
+    checkVaultVersion(version, this.version)
   }
 
   /** For pins, preferences and the chain position: written at once. `onSaved` is called when the server has it. */
