@@ -47,6 +47,20 @@ const icons = {
   },
 }
 
+/**
+ * X-Wing asks its X25519 for nothing but the function itself, and that brings an HKDF along which has SHA-256 and HMAC in
+ * JavaScript, for salts that WebCrypto does not take. The one by WebCrypto takes its place: it would throw for those.
+ */
+const nativeHkdf = {
+  name: 'native-hkdf',
+  setup({ onLoad }) {
+    onLoad({ filter: /[\\/]dhkem-x25519[\\/]esm[\\/]src[\\/]hkdfSha256\.js$/ }, ({ path }) => ({
+      contents: "export { HkdfSha256Native as HkdfSha256 } from '@hpke/common'",
+      resolveDir: dirname(path),
+    }))
+  },
+}
+
 async function buildEverything() {
   const worker = await bundle({
     entryPoints: { 'argon2-worker': 'src/crypto/argon2_worker.ts' },
@@ -58,6 +72,7 @@ async function buildEverything() {
     format: 'esm',
     splitting: true,
     chunkNames: 'chunk-[hash]',
+    plugins: [nativeHkdf],
     // No browser checks a worker's integrity by itself: the page does, before it starts it.
     define: { ARGON2_WORKER_SHA384: JSON.stringify(hash('sha384', worker[0][1], 'hex')) },
   })

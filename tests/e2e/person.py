@@ -155,6 +155,11 @@ class Person:
         """Long enough for the longest pause before a connection is tried again."""
         expect(self.message(other, text)).to_contain_text("Sent", timeout=40_000)
 
+    def expect_stored(self, other: Person, text: str) -> None:
+        """Sent, whatever has become of it since."""
+        row = self.log(other).get_by_role("listitem").filter(has=self.page.get_by_text(text, exact=True))
+        expect(row).to_have_attribute("data-status", re.compile("sent|delivered|read"), timeout=40_000)
+
     def send_many(self, other: Person, prefix: str, count: int, *, page: Page | None = None) -> None:
         """ "prefix 0", "prefix 1" …, as fast as the page takes them."""
         (page or self.page).evaluate(SEND_MANY, [f"Message to {other.name}", prefix, count])

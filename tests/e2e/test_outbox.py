@@ -81,7 +81,7 @@ def test_what_waits_survives_a_reload_while_the_server_is_away(
     alice, bob = friends
     alice.open_chat(bob)
     alice.send(bob, "before")
-    alice.expect_sent(bob, "before")
+    alice.expect_stored(bob, "before")
     address = alice.page.url
 
     with cut_off(proxy):
@@ -89,7 +89,7 @@ def test_what_waits_survives_a_reload_while_the_server_is_away(
         leave(alice)
     alice.page.goto(address)
 
-    alice.expect_sent(bob, "three")
+    alice.expect_stored(bob, "three")
     assert texts_read_by(server, bob, alice) == ["before", "one", "two", "three"]
     expect_no_alarm(alice.page)
 
@@ -103,7 +103,7 @@ def test_what_waits_survives_a_killed_browser_while_the_server_is_away(
     alice.befriend(bob)
     alice.open_chat(bob)
     alice.send(bob, "before")
-    alice.expect_sent(bob, "before")
+    alice.expect_stored(bob, "before")
     address = alice.page.url
 
     with cut_off(proxy):
@@ -115,7 +115,7 @@ def test_what_waits_survives_a_killed_browser_while_the_server_is_away(
         again.log_in(expect_url=f"{server.origin}/friends/")
     again.page.goto(address)
 
-    again.expect_sent(bob, "three")
+    again.expect_stored(bob, "three")
     assert texts_read_by(server, bob, again) == ["before", "one", "two", "three"]
     expect_no_alarm(again.page)
     again.context.close()
@@ -127,7 +127,7 @@ def test_a_tab_sends_what_another_wrote_and_left(
     alice, bob = friends
     alice.open_chat(bob)
     alice.send(bob, "before")
-    alice.expect_sent(bob, "before")
+    alice.expect_stored(bob, "before")
     second = alice.new_tab()
     second.goto(alice.page.url)
     alice.expect_message(bob, "before", page=second)
@@ -141,7 +141,7 @@ def test_a_tab_sends_what_another_wrote_and_left(
         expect(alice.message(bob, "left two")).to_contain_text("Waiting")
 
     for text in ("mine", "left one", "left two"):
-        alice.expect_sent(bob, text)
+        alice.expect_stored(bob, text)
     texts = texts_read_by(server, bob, alice)
     assert sorted(texts) == ["before", "left one", "left two", "mine"]
     assert texts.index("left one") < texts.index("left two")
@@ -167,12 +167,12 @@ def test_a_server_that_is_killed_while_messages_are_sent_gets_each_once_and_in_o
         for round_ in range(4):
             if killed is not None:
                 killed.result()
-                alice.expect_sent(bob, f"message {20 * round_ - 1}")
+                alice.expect_stored(bob, f"message {20 * round_ - 1}")
             killed = thread.submit(kill_and_start_again) if round_ < 3 else None
             for number in range(20 * round_, 20 * (round_ + 1)):
                 alice.send(bob, f"message {number}")
 
-    alice.expect_sent(bob, "message 79")
+    alice.expect_stored(bob, "message 79")
     expect(alice.log(bob).get_by_text(WAITING)).to_have_count(0)
     bob.expect_message(alice, "message 79")
     assert texts_read_by(server, bob, alice) == ["before", *written]
@@ -185,7 +185,7 @@ def test_a_database_that_stores_nothing_is_said_and_asked_again(
     alice, bob = friends
     alice.open_chat(bob)
     alice.send(bob, "before")
-    alice.expect_sent(bob, "before")
+    alice.expect_stored(bob, "before")
     banner = alice.page.locator(".banner").filter(has_text="The server could not store your message.")
 
     server.manage("shell", "--command", STORES_NOTHING)
@@ -201,7 +201,7 @@ def test_a_database_that_stores_nothing_is_said_and_asked_again(
     if retry.is_visible():
         retry.press("Enter")
 
-    alice.expect_sent(bob, "two")
+    alice.expect_stored(bob, "two")
     expect(banner).to_have_count(0)
     assert texts_read_by(server, bob, alice) == ["before", "one", "two"]
     assert problems == []
@@ -251,7 +251,7 @@ def test_a_browser_without_room_says_so_and_keeps_the_text_in_the_composer(
     alice, bob, session = cramped
     alice.open_chat(bob)
     alice.send(bob, "before")
-    alice.expect_sent(bob, "before")
+    alice.expect_stored(bob, "before")
     composer = alice.composer(bob)
     text = "A text that nobody wants to type twice"
 
@@ -283,7 +283,7 @@ def test_a_browser_that_fills_up_under_a_page_goes_on_reading_and_sends_what_wai
     alice, bob, session = cramped
     alice.open_chat(bob)
     alice.send(bob, "before")
-    alice.expect_sent(bob, "before")
+    alice.expect_stored(bob, "before")
     address = alice.page.url
     with cut_off(proxy):
         write_without_network(alice, bob, ["waits"])

@@ -53,7 +53,7 @@ def test_a_refused_message_says_why_and_keeps_nobody_waiting(
     alice.send(bob, text)
     alice.send(bob, "three")
 
-    alice.expect_sent(bob, "three")
+    alice.expect_stored(bob, "three")
     expect(failed).to_have_attribute("data-status", "failed")
     expect(failed).to_contain_text("Not sent")
     spoken = page.locator("[aria-live=polite]").filter(has_text=f"Not sent to {bob.name}: {reason}")
@@ -85,7 +85,7 @@ def test_a_refused_message_says_why_and_keeps_nobody_waiting(
     alice.expect_message(bob, "three")
     expect(failed).to_have_count(0)
     alice.send(bob, "four")
-    alice.expect_sent(bob, "four")
+    alice.expect_stored(bob, "four")
     assert texts_read_by(server, bob, alice) == ["one", "three", "four"]
     expect_no_alarm(page)
     assert problems == []
