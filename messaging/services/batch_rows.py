@@ -35,12 +35,9 @@ class NewEnvelope(NamedTuple):
 
 _ENVELOPES, _CONVERSATIONS = Envelope._meta.db_table, Conversation._meta.db_table
 _COLUMNS = ", ".join(NewEnvelope._fields)
-_INSERT = (
-    f"INSERT INTO {_ENVELOPES} ({_COLUMNS}) "  # noqa: S608 - names of our own columns
-    f"VALUES ({', '.join(['%s'] * len(NewEnvelope._fields))})"
-)
+_INSERT = f"INSERT INTO {_ENVELOPES} ({_COLUMNS}) VALUES "  # noqa: S608 - names of our own columns
 _COPY = f"COPY {_ENVELOPES} ({_COLUMNS}) FROM STDIN (FORMAT BINARY)"
-_COPY_TYPES = [
+_COPY_TYPES = (
     "uuid",
     "int8",
     "int2",
@@ -52,8 +49,7 @@ _COPY_TYPES = [
     "bytea",
     "bytea",
     "timestamptz",
-]
-_GROW = f"UPDATE {_CONVERSATIONS} SET last_n = %s, log_hash = %s, active_at = %s WHERE id = %s"  # noqa: S608
+)
 
 
 def insert(rows: Sequence[NewEnvelope]) -> None:
@@ -69,67 +65,72 @@ def insert(rows: Sequence[NewEnvelope]) -> None:
         else:
             plain = _plain_id()
             times = {moment: _plain_time(moment) for moment in {row.stored_at for row in rows}}
-            cursor.executemany(
-                _INSERT,
-                [(plain(row[0]), row[1], row[2], plain(row[3]), *row[4:10], times[row[10]]) for row in rows],
-            )
+            values = [
+                (plain(row[0]), row[1], row[2], plain(row[3]), *row[4:10], times[row[10]]) for row in rows
+            ]
+            cursor.execute(_INSERT + _places(values), _flat(values))
 
 
 def grow(conversations: Sequence[Conversation]) -> None:
     """Writes what a batch changes of them."""
     plain = _plain_id()
     changes: list[tuple[Any, ...]] = [
-        (row.last_n, row.log_hash, _plain_time(row.active_at), plain(row.friendship_id))
+        (plain(row.friendship_id), row.last_n, row.log_hash, _plain_time(row.active_at))
         for row in conversations
     ]
     if changes:
         with connection.cursor() as cursor:
-            cursor.executemany(_GROW, changes)
+            cursor.execute(
+                f"WITH grown (id, last_n, log_hash, active_at) AS (VALUES {_places(changes)}) "  # noqa: S608
+                f"UPDATE {_CONVERSATIONS} SET last_n = grown.last_n, log_hash = grown.log_hash, "
+                f"active_at = grown.active_at FROM grown WHERE {_CONVERSATIONS}.id = grown.id",
+                _flat(changes),
+            )
 
 
 def with_client_ids(keys: Collection[ClientKey]) -> dict[ClientKey, Envelope]:
     """What is stored under them; seldom anything."""
     plain = _plain_id()
-    found = _among(
-        ("conversation_id", "side", "client_id"),
-        ("id",),
-        [(plain(conversation), side, plain(client_id)) for conversation, side, client_id in keys],
-    )
-    if not found:
+    wanted = [(plain(conversation), side, plain(client_id)) for conversation, side, client_id in keys]
+    ids = [int(pk) for _, pk in _among(("conversation_id", "side", "client_id"), "id", wanted)]
+    if not ids:
         return {}
-    rows = Envelope.objects.filter(pk__in=[pk for (pk,) in found]).defer("envelope", "writer", "log_hash")
+    rows = Envelope.objects.filter(pk__in=ids).defer("envelope", "writer", "log_hash")
     return {(row.conversation_id, row.side, row.client_id): row for row in rows}
 
 
 def at_writer_positions(keys: Collection[WriterKey]) -> dict[WriterKey, bytes]:
     """The hashes of the envelopes that are stored there."""
-    plain = _plain_id()
-    conversations = {plain(conversation): conversation for conversation, _, _ in keys}
-    found = _among(
-        ("conversation_id", "writer", "writer_seq"),
-        ("conversation_id", "writer", "writer_seq", "envelope_hash"),
-        [(plain(conversation), writer, seq) for conversation, writer, seq in keys],
-    )
-    return {
-        (conversations[conversation], bytes(writer), seq): bytes(hash_)
-        for conversation, writer, seq, hash_ in found
-    }
+    plain, order = _plain_id(), list(keys)
+    wanted = [(plain(conversation), writer, seq) for conversation, writer, seq in order]
+    found = _among(("conversation_id", "writer", "writer_seq"), "envelope_hash", wanted)
+    return {order[place]: bytes(hash_) for place, hash_ in found}
 
 
-def _among(
-    key: Sequence[str], columns: Sequence[str], wanted: Sequence[tuple[Any, ...]]
-) -> list[tuple[Any, ...]]:
-    """A join, as SQLite would read the whole table for ``(a, b, c) IN (VALUES …)``."""
-    values = ", ".join(["(%s, %s, %s)"] * len(wanted))
+def _among(key: Sequence[str], column: str, wanted: Sequence[tuple[Any, ...]]) -> list[tuple[int, Any]]:
+    """The places in ``wanted`` of the keys that are stored, and the value of ``column`` there.
+
+    A join, as SQLite would read the whole table for ``(a, b, c) IN (VALUES …)``. From SQLite it comes as one row, each value
+    as the bytes of its text: Python's driver hands the interpreter to another thread before each row, and waits for it.
+    """
+    values = [(place, *one) for place, one in enumerate(wanted)]
+    is_sqlite = connection.vendor == "sqlite"
+    selected = f"group_concat(place || ' ' || hex({column}))" if is_sqlite else f"place, {column}"
     with connection.cursor() as cursor:
         cursor.execute(
-            f"WITH wanted ({', '.join(key)}) AS (VALUES {values}) "  # noqa: S608 - names and places
-            f"SELECT {', '.join(f'stored.{column}' for column in columns)} "
-            f"FROM wanted JOIN {_ENVELOPES} AS stored ON {' AND '.join(f'stored.{k} = wanted.{k}' for k in key)}",
-            _flat(wanted),
+            f"WITH wanted (place, {', '.join(key)}) AS (VALUES {_places(values)}) "  # noqa: S608 - names and places
+            f"SELECT {selected} FROM wanted JOIN {_ENVELOPES} AS stored USING ({', '.join(key)})",
+            _flat(values),
         )
         rows: list[tuple[Any, ...]] = cursor.fetchall()
-    return rows
+    if not is_sqlite:
+        return [(place, value) for place, value in rows]
+    pairs = (pair.split(" ") for pair in (rows[0][0] or "").split(",") if pair)
+    return [(int(place), bytes.fromhex(value)) for place, value in pairs]
+
+
+def _places(rows: Sequence[tuple[Any, ...]]) -> str:
+    return ", ".join([f"({', '.join(['%s'] * len(rows[0]))})"] * len(rows))
 
 
 def _flat(rows: Iterable[Iterable[Any]]) -> list[Any]:
