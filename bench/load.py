@@ -28,6 +28,14 @@ class Broken(Exception):
     """A connection ended, or a message was lost, doubled or overtaken."""
 
 
+class Closed(Broken):
+    """The server closed the socket, and said so."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"Closed with {code}.")
+        self.code = code
+
+
 class Line:
     """One connection over TLS; opened and asked blocking, loaded without."""
 
@@ -141,7 +149,7 @@ class WebSocketLine(Line):
             elif opcode == _PING:
                 self.send(masked(payload, _PONG))
             elif opcode == _CLOSE:
-                raise Broken(f"Closed with {int.from_bytes(payload[:2], 'big')}.")
+                raise Closed(int.from_bytes(payload[:2], "big"))
         del data[:start]
 
 

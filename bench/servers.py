@@ -30,7 +30,7 @@ ENVELOPE_BYTES = 1024
 _AROUND_CIPHERTEXT = (
     len(Tab(UUID(int=1), Ed25519PrivateKey.generate()).envelope(UUID(int=1), length=600)) - 600
 )
-_NO_LIMITS = dict.fromkeys(
+NO_LIMITS = dict.fromkeys(
     ("ENVELOPES_PER_SECOND", "ENVELOPE_BURST", "FRAMES_PER_SECOND", "FRAME_BURST"), "1000000"
 ) | {"MAX_CONNECTIONS_PER_ADDRESS": "0"}
 
@@ -66,7 +66,7 @@ class Chat:
 
     def __post_init__(self) -> None:
         port = free_port()
-        settings = _NO_LIMITS | dict(self.environment)
+        settings = NO_LIMITS | dict(self.environment)
         if self.database is not None:
             settings["DATABASE_URL"] = self.database.url
         self.directory.mkdir(exist_ok=True)

@@ -116,11 +116,24 @@ def at_writer_positions(keys: Collection[WriterKey]) -> dict[WriterKey, bytes]:
     }
 
 
+def numbered(keys: Collection[tuple[UUID, int]]) -> Iterable[Envelope]:
+    """By conversation and number."""
+    if not keys:
+        return ()
+    plain = _plain_id()
+    found = _among(("conversation_id", "n"), ("id",), [(plain(conversation), n) for conversation, n in keys])
+    return Envelope.objects.filter(pk__in=[pk for (pk,) in found])
+
+
 def _among(
     key: Sequence[str], columns: Sequence[str], wanted: Sequence[tuple[Any, ...]]
 ) -> list[tuple[Any, ...]]:
-    """A join, as SQLite would read the whole table for ``(a, b, c) IN (VALUES …)``."""
-    values = ", ".join(["(%s, %s, %s)"] * len(wanted))
+    """A join with the keys, which both databases answer from the index.
+
+    SQLite would read the whole table for ``(a, b, c) IN (VALUES …)``, PostgreSQL sometimes for a join with other tables.
+    """
+    one = f"({', '.join(['%s'] * len(key))})"
+    values = ", ".join([one] * len(wanted))
     with connection.cursor() as cursor:
         cursor.execute(
             f"WITH wanted ({', '.join(key)}) AS (VALUES {values}) "  # noqa: S608 - names and places

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import F, Q
+from django.db.models import Q
 
 from accounts.models import KeyChainEntry, User
 from friends.models import Friendship
@@ -17,6 +17,7 @@ from messaging import presence
 from messaging.errors import ConversationNotFound
 from messaging.models import Conversation, Envelope, Head, Side
 from messaging.protocol import Row, Summary, encoded_bytes
+from messaging.services import batch_rows
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SUMMARIES_BYTES = 4_096  # What surrounds the summaries in their frame, amply.
@@ -119,7 +120,7 @@ def _summaries(user: User, rows: Iterable[Conversation]) -> list[Summary]:
     conversations = list(rows)
     ids = [conversation.pk for conversation in conversations]
     peers = peers_of(user, [conversation.friendship for conversation in conversations])
-    last = {row.conversation_id: row for row in _last_envelopes(ids)}
+    last = {row.conversation_id: row for row in _last_envelopes(conversations)}
     heads = {
         (row.conversation_id, row.side): bytes(row.head) for row in Head.objects.filter(conversation__in=ids)
     }
@@ -168,8 +169,8 @@ def _summary(
     )
 
 
-def _last_envelopes(conversations: Sequence[UUID]) -> Iterable[Envelope]:
-    return Envelope.objects.filter(conversation__in=conversations, n=F("conversation__last_n"))
+def _last_envelopes(conversations: Sequence[Conversation]) -> Iterable[Envelope]:
+    return batch_rows.numbered({(row.pk, row.last_n) for row in conversations if row.last_n})
 
 
 def _with_keys(user_ids: Sequence[int]) -> set[int]:
