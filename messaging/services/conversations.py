@@ -12,7 +12,7 @@ from django.db.models import Q
 
 from accounts.models import KeyChainEntry, User
 from friends.models import Friendship
-from friends.services import peers_of
+from friends.services import peer_ids_of, peers_of
 from messaging import presence
 from messaging.errors import ConversationNotFound
 from messaging.models import Conversation, Envelope, Head, Side
@@ -104,12 +104,12 @@ def milliseconds(moment: datetime) -> int:
 
 def _memberships(user: User, mine: Iterable[Friendship]) -> dict[UUID, Membership]:
     friendships = list(mine)
-    peers = peers_of(user, friendships)
+    peers = peer_ids_of(user, friendships)
     return {
         row.public_id: Membership(
             conversation=row.public_id,
             side=row.side_of(user),
-            peer_id=peers[row.pk].pk if row.pk in peers else None,
+            peer_id=peers.get(row.pk),
             open=row.is_open,
         )
         for row in friendships
