@@ -6,10 +6,10 @@ TOOL_ENV := SECRET_KEY=only-for-tools-0123456789-abcdefghijklmnopqrstuvwxyz ENV_
 SOURCES := manage.py accounts friends messaging securechat scripts tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo build test check format layers bench dev clean
+.PHONY: help run demo build test check format layers bench bench-peers dev clean
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 run:  ## install what is missing, build, and serve on https://localhost:8443 (PORT=… for another port)
 	@PORT="$(PORT)" $(WITH_PYTHON) scripts/run.py
@@ -37,6 +37,10 @@ layers: dev  ## do imports still go one way?
 
 bench: dev build  ## messages each second, how soon and at what cost (ARGS="--folder /dev/shm")
 	$(PY) -m bench.throughput --sockets 2000 $(ARGS)
+
+bench-peers: dev build  ## the same with Prosody and ejabberd, which it installs where it may (root, Debian)
+	$(PY) -m bench.peers.install
+	$(PY) -m bench.throughput $(ARGS)
 
 dev:
 	@$(WITH_PYTHON) scripts/check.py install

@@ -1,7 +1,8 @@
 """The load: sockets of one process on one epoll, spoken to in frames that were made before the clock ran.
 
 TLS comes from the standard library; WebSocket is as little of RFC 6455 as a client needs, as it shares a machine with
-what it measures. Every delivery is looked at: what is lost, doubled or out of order ends the run.
+what it measures. (XMPP is in bench/peers/xmpp.py.) Every delivery is looked at: what is lost, doubled or out of order ends
+the run.
 """
 
 from __future__ import annotations
@@ -27,24 +28,28 @@ class Broken(Exception):
     """A connection ended, or a message was lost, doubled or overtaken."""
 
 
-class Line:
-    """One WebSocket over TLS; opened and asked blocking, loaded without."""
+class Closed(Broken):
+    """The server closed the socket, and said so."""
 
-    def __init__(self, url: str, *, tls: ssl.SSLContext, origin: str, cookie: str = "") -> None:
-        where = urlsplit(url)
-        assert where.hostname
-        assert where.port
-        plain = socket.create_connection((where.hostname, where.port), timeout=_QUIET_SECONDS)
+    def __init__(self, code: int) -> None:
+        super().__init__(f"Closed with {code}.")
+        self.code = code
+
+
+class Line:
+    """One connection over TLS; opened and asked blocking, loaded without."""
+
+    def __init__(self, host: str, port: int, tls: ssl.SSLContext) -> None:
+        plain = socket.create_connection((host, port), timeout=_QUIET_SECONDS)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket = tls.wrap_socket(plain, server_hostname=where.hostname)
+        self._socket = tls.wrap_socket(plain, server_hostname=host)
         self._data = bytearray()
-        self._shake_hands(where.path, where.netloc, origin, cookie)
 
     def fileno(self) -> int:
         return self._socket.fileno()
 
     def send(self, frame: bytes) -> None:
-        """A whole masked frame."""
+        """A whole frame, made before."""
         left = memoryview(frame)
         while left:
             try:
@@ -52,22 +57,15 @@ class Line:
             except ssl.SSLWantWriteError:
                 select.select([], [self], [], _QUIET_SECONDS)
 
-    def ask(self, text: bytes, answer: bytes) -> bytes:
-        """The first frame that begins with ``answer``; waits for it."""
-        if text:
-            self.send(masked(text))
-        deadline = time.monotonic() + _QUIET_SECONDS
-        while time.monotonic() < deadline:
-            select.select([self], [], [], 0.1 if not self._socket.pending() else 0)
-            for frame in self.read():
-                if frame.startswith(answer):
-                    return frame
-                if frame.startswith(b'{"type":"refused"'):
-                    raise Broken(frame.decode())
-        raise Broken(f"No {answer!r} came.")
-
     def read(self) -> list[bytes]:
-        """The texts that are here. Answers pings."""
+        """The texts that are here."""
+        self._receive()
+        return list(self._texts()) if self._data else []
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _receive(self) -> None:
         try:
             while True:
                 piece = self._socket.recv(_READ_BYTES)
@@ -76,10 +74,38 @@ class Line:
                 self._data += piece
         except (ssl.SSLWantReadError, TimeoutError):
             pass
-        return list(self._texts()) if self._data else []
 
-    def close(self) -> None:
-        self._socket.close()
+    def _texts(self) -> Iterator[bytes]:
+        """What is whole of the data, which it takes away."""
+        raise NotImplementedError
+
+
+class WebSocketLine(Line):
+    """Answers pings as it reads."""
+
+    def __init__(self, url: str, *, tls: ssl.SSLContext, origin: str, cookie: str = "") -> None:
+        where = urlsplit(url)
+        assert where.hostname
+        assert where.port
+        super().__init__(where.hostname, where.port, tls)
+        self._shake_hands(where.path, where.netloc, origin, cookie)
+
+    def await_text(self, beginning: bytes) -> bytes:
+        """The first text that begins so."""
+        deadline = time.monotonic() + _QUIET_SECONDS
+        while time.monotonic() < deadline:
+            select.select([self], [], [], 0.1 if not self._socket.pending() else 0)
+            for text in self.read():
+                if text.startswith(beginning):
+                    return text
+                if text.startswith(b'{"type":"refused"'):
+                    raise Broken(text.decode())
+        raise Broken(f"No {beginning!r} came.")
+
+    def ask(self, text: bytes, answer: bytes) -> bytes:
+        """The first text that begins with ``answer`` from then on."""
+        self.send(masked(text))
+        return self.await_text(answer)
 
     def _shake_hands(self, path: str, host: str, origin: str, cookie: str) -> None:
         key = base64.b64encode(os.urandom(16)).decode()
@@ -123,7 +149,7 @@ class Line:
             elif opcode == _PING:
                 self.send(masked(payload, _PONG))
             elif opcode == _CLOSE:
-                raise Broken(f"Closed with {int.from_bytes(payload[:2], 'big')}.")
+                raise Closed(int.from_bytes(payload[:2], "big"))
         del data[:start]
 
 

@@ -10,7 +10,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -19,8 +19,9 @@ from uuid import UUID
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from bench import people
-from bench.load import Line, Pair, counted_number, envelope_number, masked
+from bench.load import Pair, WebSocketLine, counted_number, envelope_number, masked
 from bench.people import Friends
+from bench.postgresql import PostgreSQL
 from messaging import protocol
 from tests.live_server import ROOT, START_SECONDS, STOP_SECONDS, LiveServer, free_port
 from tests.messaging.make_objects import Tab
@@ -29,7 +30,7 @@ ENVELOPE_BYTES = 1024
 _AROUND_CIPHERTEXT = (
     len(Tab(UUID(int=1), Ed25519PrivateKey.generate()).envelope(UUID(int=1), length=600)) - 600
 )
-_NO_LIMITS = dict.fromkeys(
+NO_LIMITS = dict.fromkeys(
     ("ENVELOPES_PER_SECOND", "ENVELOPE_BURST", "FRAMES_PER_SECOND", "FRAME_BURST"), "1000000"
 ) | {"MAX_CONNECTIONS_PER_ADDRESS": "0"}
 
@@ -38,7 +39,9 @@ class Measured(Protocol):
     name: str
 
     @property
-    def pid(self) -> int: ...
+    def pids(self) -> Sequence[int]:
+        """Whose work, and whose children's, a message costs."""
+        ...
 
     def start(self) -> None: ...
 
@@ -50,26 +53,41 @@ class Measured(Protocol):
 
 @dataclass
 class Chat:
-    """`manage.py serve` with people who have keys, sessions and an epoch."""
+    """`manage.py serve` with people who have keys, sessions and an epoch; on SQLite where there is no ``database``.
+
+    ``environment`` is also what the other servers of the run get.
+    """
 
     directory: Path
-    friends: list[Friends] = field(default_factory=list)
     name: str = "securechat"
+    database: PostgreSQL | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    friends: list[Friends] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         port = free_port()
-        self.server = LiveServer(self.directory, port=port, public_port=port, settings=_NO_LIMITS)
-        self.server.prepare()
+        settings = NO_LIMITS | dict(self.environment)
+        if self.database is not None:
+            settings["DATABASE_URL"] = self.database.url
+        self.directory.mkdir(exist_ok=True)
+        self.server = LiveServer(self.directory, port=port, public_port=port, settings=settings)
 
     @property
-    def pid(self) -> int:
-        return self.server.pid
+    def pids(self) -> Sequence[int]:
+        return [self.server.pid, *([self.database.pid] if self.database else [])]
 
     @property
     def tls(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=str(self.server.ca_file))
 
-    def befriend(self, count: int) -> None:
+    def prepare(self, pairs: int) -> None:
+        """Keys, certificate, database, and so many pairs of friends."""
+        if self.database is not None:
+            self.database.start()
+        self.server.prepare()
+        self._befriend(pairs)
+
+    def _befriend(self, count: int) -> None:
         made = subprocess.run(
             [sys.executable, "-m", "bench.people", str(count)],
             cwd=ROOT,
@@ -87,16 +105,20 @@ class Chat:
         self.stop()
 
     def start(self) -> None:
+        if self.database is not None:
+            self.database.start()
         self.server.start()
 
     def stop(self) -> None:
         self.server.stop()
+        if self.database is not None:
+            self.database.stop()
 
-    def line(self, cookie: str) -> Line:
+    def line(self, cookie: str) -> WebSocketLine:
         """After its welcome."""
         url = self.server.origin.replace("https", "wss", 1) + "/ws/"
-        line = Line(url, tls=self.tls, origin=self.server.origin, cookie=cookie)
-        line.ask(b"", b'{"type":"welcome"')
+        line = WebSocketLine(url, tls=self.tls, origin=self.server.origin, cookie=cookie)
+        line.await_text(b'{"type":"welcome"')
         return line
 
     def pairs(self, count: int, messages: int) -> list[Pair]:
@@ -123,8 +145,8 @@ def _envelopes(friends: Friends, messages: int) -> list[bytes]:
 
 
 @dataclass
-class Room:
-    """What both peers have in common: rooms in the address, no log-in, texts of the size of our frames."""
+class Program:
+    """A server that is one program; what it prints is in ``<name>.log``."""
 
     directory: Path
     chat: Chat
@@ -133,30 +155,24 @@ class Room:
     _port: int = 0
 
     @property
-    def pid(self) -> int:
+    def pids(self) -> Sequence[int]:
         assert self._process is not None
-        return self._process.pid
+        return [self._process.pid]
 
     def stop(self) -> None:
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
         self._process.wait(STOP_SECONDS)
 
-    def pairs(self, count: int, messages: int) -> list[Pair]:
-        size = ENVELOPE_BYTES * 4 // 3 + 200
-        frames = [
-            masked(json.dumps({"message": f"#{n} {'x' * size}"}).encode()) for n in range(1, messages + 1)
-        ]
-        return [Pair(self._line(room), self._line(room), frames, counted_number) for room in range(count)]
-
-    def _line(self, room: int) -> Line:
-        url = f"wss://localhost:{self._port}/ws/chat/room{room}/"
-        return Line(url, tls=self.chat.tls, origin=f"https://localhost:{self._port}")
-
     def _run(self, command: Sequence[str], environment: dict[str, str]) -> None:
+        """Until its port takes connections."""
         with (self.directory / f"{self.name}.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, *command], cwd=ROOT, env=environment, stdout=log, stderr=log
+                command,
+                cwd=ROOT,
+                env={**environment, **self.chat.environment},
+                stdout=log,
+                stderr=log,
             )
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end:
@@ -170,12 +186,28 @@ class Room:
 
 
 @dataclass
+class Room(Program):
+    """What relay and tutorial have in common: rooms in the address, no log-in, texts of the size of our frames."""
+
+    def pairs(self, count: int, messages: int) -> list[Pair]:
+        size = ENVELOPE_BYTES * 4 // 3 + 200
+        frames = [
+            masked(json.dumps({"message": f"#{n} {'x' * size}"}).encode()) for n in range(1, messages + 1)
+        ]
+        return [Pair(self._line(room), self._line(room), frames, counted_number) for room in range(count)]
+
+    def _line(self, room: int) -> WebSocketLine:
+        url = f"wss://localhost:{self._port}/ws/chat/room{room}/"
+        return WebSocketLine(url, tls=self.chat.tls, origin=f"https://localhost:{self._port}")
+
+
+@dataclass
 class Relay(Room):
     name: str = "relay"
 
     def start(self) -> None:
         self._port = free_port()
-        self._run(["-m", "bench.peers.relay", str(self._port)], self.chat.server.environment)
+        self._run([sys.executable, "-m", "bench.peers.relay", str(self._port)], self.chat.server.environment)
 
 
 @dataclass
@@ -204,4 +236,7 @@ class Tutorial(Room):
             f"ssl:{self._port}:privateKey={certs / 'server.key'}:certKey={certs / 'server.crt'}"
             ":interface=127.0.0.1"
         )
-        self._run(["-m", "daphne", "-e", endpoint, "bench.peers.tutorial.asgi:application"], environment)
+        self._run(
+            [sys.executable, "-m", "daphne", "-e", endpoint, "bench.peers.tutorial.asgi:application"],
+            environment,
+        )

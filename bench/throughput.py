@@ -1,7 +1,7 @@
-"""Messages that people get each second, how soon, and what they cost the server; against simpler servers in the same run.
+"""Messages that people get each second, how soon, and what they cost the server; against other servers in the same run.
 
-python -m bench.throughput [--rounds 3] [--only securechat relay tutorial tutorial_redis] [--sockets 2000]
-                           [--folder /dev/shm]
+python -m bench.throughput [--rounds 3] [--messages 20000] [--only securechat relay …] [--sockets 2000]
+                           [--folder /dev/shm] [--fsync-delay-milliseconds 8]
 """
 
 from __future__ import annotations
@@ -13,9 +13,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from bench import slow_disk
 from bench.processes import cores, cpu_seconds, pinned, resident_bytes
+
+if TYPE_CHECKING:  # They need Django's settings.
+    from bench.servers import Chat, Measured
 
 PAIRS = 50
 WINDOW = 4
@@ -23,6 +27,19 @@ PER_SECOND = 200
 _PACED = 1_000
 _SOCKETS_EACH = 20
 _TENTH = 10
+SHARE_OF_MESSAGES = {
+    "securechat": 1.0,
+    "securechat_postgresql": 1.0,
+    "relay": 1.0,
+    "prosody": 0.5,
+    "ejabberd": 0.5,
+    "ejabberd_sqlite": 0.5,
+    "ejabberd_postgresql": 0.5,
+    "tutorial": 0.1,
+    "tutorial_redis": 0.1,
+}
+"""Of ``--messages``, by what is measured: a slower server gets fewer in a round."""
+_STOCK_PEERS = ("prosody", "ejabberd", "ejabberd_sqlite", "ejabberd_postgresql")
 
 
 def main() -> None:
@@ -36,47 +53,111 @@ def main() -> None:
     from bench.results import record
 
     with tempfile.TemporaryDirectory(prefix="securechat-bench-", dir=arguments.folder) as folder:
-        figures = {"fsync_milliseconds": _fsync(Path(folder))} | measure(Path(folder), arguments)
+        figures = measure(Path(folder), arguments)
     record(arguments.name, figures, command="python -m bench.throughput " + " ".join(sys.argv[1:]))
 
 
 def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
-    from bench.servers import Chat, Measured, Relay, Tutorial
+    from bench.servers import Chat
     from securechat.serving.valkey import EmbeddedValkey
 
     server_core, load_core = cores()
     os.sched_setaffinity(0, {load_core})
+    delay = arguments.fsync_delay_milliseconds
+    environment = slow_disk.slowed(folder, delay)
+    figures: dict[str, Any] = {
+        "fsync_delay_milliseconds": delay,
+        **slow_disk.waits(folder, environment, at_least_milliseconds=delay),
+        "pairs": PAIRS,
+        "window": WINDOW,
+    }
+    left_out = {} if arguments.only else _not_installed()
+    names = arguments.only or [name for name in SHARE_OF_MESSAGES if name not in left_out]
+    if left_out:
+        figures["left_out"] = left_out
+        print(f"Left out: {left_out}", file=sys.stderr)
     with pinned(server_core):
-        chat = Chat(folder)
-        chat.befriend(PAIRS)
+        chat = Chat(folder / "securechat", environment=environment)
+        chat.prepare(PAIRS)
         valkey = EmbeddedValkey(folder / "redis" / "valkey.sock")
         valkey.start()
-    servers: dict[str, tuple[Measured, int]] = {
-        "securechat": (chat, arguments.messages),
-        "relay": (Relay(folder, chat), arguments.messages),
-        "tutorial": (Tutorial(folder, chat), arguments.messages // 10),
-        "tutorial_redis": (
-            Tutorial(folder, chat, "tutorial_redis", redis=f"unix://{valkey.socket}"),
-            arguments.messages // 10,
-        ),
-    }
-    rounds: dict[str, list[dict[str, float]]] = {name: [] for name in arguments.only}
     try:
-        for _ in range(arguments.rounds):
-            for name in arguments.only:
-                server, messages = servers[name]
-                rounds[name].append(_round(server, messages, server_core))
-                print(name, rounds[name][-1], file=sys.stderr, flush=True)
+        servers = {name: _server(name, folder, chat, valkey.socket) for name in names}
+        figures |= _in_turn(servers, arguments, server_core)
     finally:
         valkey.stop()
-    figures: dict[str, Any] = {name: _medians(some) for name, some in rounds.items()}
-    figures["ratios"] = _ratios(figures)
     if arguments.sockets:
         figures["idle_socket_bytes"] = _idle(chat, arguments.sockets, server_core)
-    return {"pairs": PAIRS, "window": WINDOW, **figures}
+    return figures
 
 
-def _round(server: Any, messages: int, core: int) -> dict[str, float]:
+def _not_installed() -> dict[str, str]:
+    from bench.peers.ejabberd import Ejabberd
+    from bench.peers.prosody import Prosody
+
+    is_there = {
+        "prosody": Prosody.is_installed(),
+        "ejabberd": Ejabberd.is_installed(),
+        "ejabberd_sqlite": Ejabberd.is_installed("sqlite"),
+        "ejabberd_postgresql": Ejabberd.is_installed("postgresql"),
+    }
+    return {name: "not installed (make bench-peers)" for name, there in is_there.items() if not there}
+
+
+def _server(name: str, folder: Path, chat: Chat, redis: Path) -> Measured:
+    from bench.peers.ejabberd import Ejabberd
+    from bench.peers.prosody import Prosody
+    from bench.postgresql import PostgreSQL
+    from bench.servers import Chat, Relay, Tutorial
+
+    home = folder / name
+    home.mkdir(exist_ok=True)
+    match name:
+        case "securechat":
+            return chat
+        case "securechat_postgresql":
+            database = PostgreSQL(home / "postgresql", chat.environment)
+            other = Chat(home, name, database, chat.environment)
+            other.prepare(PAIRS)
+            return other
+        case "relay":
+            return Relay(home, chat)
+        case "prosody":
+            return Prosody(home, chat)
+        case "ejabberd":
+            return Ejabberd(home, chat)
+        case "ejabberd_sqlite":
+            return Ejabberd(home, chat, name, archive="sqlite")
+        case "ejabberd_postgresql":
+            return Ejabberd(home, chat, name, archive="postgresql")
+        case "tutorial":
+            return Tutorial(home, chat)
+        case "tutorial_redis":
+            return Tutorial(home, chat, name, redis=f"unix://{redis}")
+    raise AssertionError(name)
+
+
+def _in_turn(servers: dict[str, Measured], arguments: argparse.Namespace, core: int) -> dict[str, Any]:
+    from bench.load import Broken
+
+    rounds: dict[str, list[dict[str, float]]] = {name: [] for name in servers}
+    broken: dict[str, list[str]] = {}
+    for _ in range(arguments.rounds):
+        for name, server in servers.items():
+            messages = int(arguments.messages * SHARE_OF_MESSAGES[name])
+            try:
+                rounds[name].append(_round(server, messages, core))
+            except Broken as what:
+                if name.startswith("securechat"):
+                    raise
+                broken.setdefault(name, []).append(str(what))
+            print(name, rounds[name][-1:], broken.get(name, ""), file=sys.stderr, flush=True)
+    figures: dict[str, Any] = {name: _medians(some) for name, some in rounds.items() if some}
+    ratios = _ratios(figures)
+    return {**figures, "ratios": ratios, **({"broken_rounds": broken} if broken else {})}
+
+
+def _round(server: Measured, messages: int, core: int) -> dict[str, float]:
     from bench.load import Load
 
     with pinned(core):
@@ -87,7 +168,8 @@ def _round(server: Any, messages: int, core: int) -> dict[str, float]:
         marks: list[tuple[float, float, float]] = []
 
         def mark() -> None:
-            marks.append((time.perf_counter(), cpu_seconds(server.pid), time.process_time()))
+            cpu = sum(map(cpu_seconds, server.pids))
+            marks.append((time.perf_counter(), cpu, time.process_time()))
 
         began, ended = messages // _TENTH, messages - messages // _TENTH
         load.saturate(messages, window=WINDOW, on_count={began: mark, ended: mark})
@@ -107,34 +189,27 @@ def _round(server: Any, messages: int, core: int) -> dict[str, float]:
     }
 
 
-def _idle(chat: Any, sockets: int, core: int) -> int:
-    """Resident memory that each more socket costs, beyond the first that everybody has."""
+def _idle(chat: Chat, sockets: int, core: int) -> int:
+    """Resident bytes that each open socket adds after the first of each person, who cost the caches."""
+    people = [person for pair in chat.friends for person in (pair.first, pair.second)]
+    if sockets > len(people) * _SOCKETS_EACH:
+        raise SystemExit(
+            f"At most {len(people) * _SOCKETS_EACH} sockets: a person has at most {_SOCKETS_EACH}."
+        )
     with pinned(core):
         chat.start()
     try:
-        cookies = [person.cookie for friends in chat.friends for person in (friends.first, friends.second)]
+        cookies = [person.cookie for person in people]
         lines = [chat.line(cookie) for cookie in cookies]
-        before = resident_bytes(chat.pid)
+        before = resident_bytes(chat.server.pid)
         for index in range(sockets - len(cookies)):
             lines.append(chat.line(cookies[index % len(cookies)]))
             if index % 50 == 0:  # Answers pings.
                 for line in lines:
                     line.read()
-        return round((resident_bytes(chat.pid) - before) / (sockets - len(cookies)))
+        return round((resident_bytes(chat.server.pid) - before) / (sockets - len(cookies)))
     finally:
         chat.stop()
-
-
-def _fsync(folder: Path) -> float:
-    """Median of what a durable commit waits for."""
-    took = []
-    with (folder / "fsync").open("wb", buffering=0) as file:
-        for _ in range(101):
-            file.write(bytes(4096))
-            began = time.perf_counter()
-            os.fdatasync(file)
-            took.append(time.perf_counter() - began)
-    return round(statistics.median(took) * 1000, 2)
 
 
 def _medians(rounds: list[dict[str, float]]) -> dict[str, float]:
@@ -142,23 +217,41 @@ def _medians(rounds: list[dict[str, float]]) -> dict[str, float]:
 
 
 def _ratios(figures: dict[str, Any]) -> dict[str, float]:
-    if "securechat" not in figures:
-        return {}
-    ours = figures["securechat"]["messages_per_second"]
-    return {
-        f"securechat_over_{name}": round(ours / figures[name]["messages_per_second"], 2)
-        for name in figures
-        if name != "securechat"
-    }
+    """Of delivered messages a second. On PostgreSQL, like is compared with like, too."""
+    rate = {name: figures[name]["messages_per_second"] for name in figures}
+    ratios = {}
+    if "securechat" in rate:
+        ratios = {
+            f"securechat_over_{name}": round(rate["securechat"] / rate[name], 2)
+            for name in rate
+            if name != "securechat"
+        }
+        stock = [rate[name] for name in _STOCK_PEERS if name in rate]
+        if {"prosody", "ejabberd"} <= rate.keys():
+            ratios["securechat_over_better_of_prosody_and_ejabberd"] = round(
+                rate["securechat"] / max(stock), 2
+            )
+    if "securechat_postgresql" in rate and "ejabberd_postgresql" in rate:
+        ratios["securechat_postgresql_over_ejabberd_postgresql"] = round(
+            rate["securechat_postgresql"] / rate["ejabberd_postgresql"], 2
+        )
+    return ratios
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--messages", type=int, default=20_000, help="of each round; the tutorial a tenth")
-    parser.add_argument("--only", nargs="+", default=["securechat", "relay", "tutorial", "tutorial_redis"])
+    parser.add_argument(
+        "--messages", type=int, default=20_000, help="of each round; slower servers get a part of them"
+    )
+    parser.add_argument(
+        "--only", nargs="+", choices=list(SHARE_OF_MESSAGES), help="else all that are installed"
+    )
     parser.add_argument("--sockets", type=int, default=0, help="also the memory of so many idle sockets")
     parser.add_argument("--folder", help="where the databases are; in memory, commits cost no disk")
+    parser.add_argument(
+        "--fsync-delay-milliseconds", type=int, default=0, help="added to each fsync of every server"
+    )
     parser.add_argument("--name", default="throughput", help="of the file of results")
     return parser.parse_args()
 

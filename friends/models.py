@@ -40,8 +40,8 @@ def friend_index(user: User) -> bytes:
     return sealed.blind_index("friendship/friend", user.pk)
 
 
-def _friend_indexes(user: User) -> list[bytes]:
-    return sealed.blind_indexes("friendship/friend", user.pk)
+def _friend_indexes(user_id: int) -> list[bytes]:
+    return sealed.blind_indexes("friendship/friend", user_id)
 
 
 class FriendshipQuerySet(models.QuerySet["Friendship"]):
@@ -100,7 +100,7 @@ def _as_sender(user: User, **more: object) -> Q:
 
 
 def _as_friend(user: User, **more: object) -> Q:
-    return Q(friend_index__in=_friend_indexes(user), **more)
+    return Q(friend_index__in=_friend_indexes(user.pk), **more)
 
 
 def _seen_status(status: Friendship.Status) -> Q:
@@ -221,19 +221,19 @@ class Friendship(models.Model):
         """``user`` must be one of the two: rows come from a query that says so."""
         if user.pk == self.sender_id:
             return 0
-        assert self.is_friend(user)
+        assert self.is_friend(user.pk)
         return 1
 
-    def is_friend(self, user: User) -> bool:
-        """Whether ``user`` is side 1: by id, as a name can be taken again after an account was deleted."""
-        return bytes(self.friend_index) in _friend_indexes(user)
+    def is_friend(self, user_id: int) -> bool:
+        """Whether that is side 1: by id, as a name can be taken again after an account was deleted."""
+        return bytes(self.friend_index) in _friend_indexes(user_id)
 
     def peer_of(self, user: User) -> User:
         """The other person. Raises ``User.DoesNotExist`` when that account was deleted."""
         if self.side_of(user) == 1:
             return self.sender
         friend = User.objects.get(folded_name=fold(self.friend_name))
-        if not self.is_friend(friend):
+        if not self.is_friend(friend.pk):
             raise User.DoesNotExist
         return friend
 

@@ -107,7 +107,7 @@ class Hub:
         while connection.missed_an_event:
             connection.missed_an_event = False
             introduction = await self.read(news.introduction, connection.user)
-            await self._presence.renew([connection.presence_key])
+            await self._presence.join(connection.presence_key)
             await self._presence.look_at(
                 {m.peer_id for m in introduction.memberships.values() if m.open and m.peer_id}
             )
@@ -275,9 +275,8 @@ class Hub:
                 await self._epoch_appended(conversation, epoch)
             case events.HeadStored(conversation=conversation, side=side):
                 await self._head_stored(conversation, side)
-            case events.PresenceChanged(user_id=user_id):
-                if user_id in self._watchers:
-                    await self._presence.look_at([user_id])
+            case events.PresenceChanged(user_ids=user_ids):
+                self._presence.look_soon(user_ids)
             case events.RingsMissed(seconds=seconds):
                 self._catch_up.missed(timedelta(seconds=seconds))
 

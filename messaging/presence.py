@@ -116,8 +116,8 @@ def is_online(user_ids: Iterable[int]) -> dict[int, bool | None]:
     except redis.RedisError as error:
         redis_state.failed(error)
         return dict.fromkeys(asked)
-    for user_id in gone:
-        events.publish(events.PresenceChanged(user_id))
+    if gone:
+        events.publish(events.PresenceChanged(tuple(gone)))
     return _states(asked, counts)
 
 
@@ -143,11 +143,10 @@ async def _run_async(script: str, time: timedelta, connections: Sequence[str]) -
         return []
     milliseconds = time // timedelta(milliseconds=1)
     async with async_client().pipeline(transaction=False) as pipeline:
-        run = pipeline.register_script(script)
         for start in range(0, len(connections), _AT_ONCE):
-            await run(
-                keys=_KEYS, args=[milliseconds, *connections[start : start + _AT_ONCE]], client=pipeline
-            )
+            some = connections[start : start + _AT_ONCE]
+            # The text each time: a pipeline would first ask whether its script is known, and wait for the answer.
+            pipeline.eval(script, len(_KEYS), *_KEYS, str(milliseconds), *some)
         answers = await pipeline.execute()
     return [user_id for answer in answers for user_id in _ids(answer)]
 

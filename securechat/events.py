@@ -79,9 +79,9 @@ class HeadStored:
 
 @dataclass(frozen=True)
 class PresenceChanged:
-    """This person's first connection came or the last one went; Redis knows which, also when two rings overtake."""
+    """These people's first connections came or their last ones went; Redis knows which, also when two rings overtake."""
 
-    user_id: int
+    user_ids: tuple[int, ...]
     kind: Literal["presence"] = "presence"
 
 

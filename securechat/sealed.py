@@ -18,7 +18,7 @@ import os
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -61,6 +61,10 @@ class KeyRing:
     def newest(self, purpose: Purpose) -> Key:
         return self.keys[purpose][0]
 
+    @cached_property
+    def fernet(self) -> MultiFernet:
+        return MultiFernet([Fernet(base64.urlsafe_b64encode(key.secret)) for key in self.keys["fernet"]])
+
     def by_id(self, purpose: Purpose, key_id: int) -> Key | None:
         return next((key for key in self.keys[purpose] if key.id == key_id), None)
 
@@ -69,9 +73,9 @@ def key_ring() -> KeyRing:
     """The keys of this process; a key file that was replaced is read again. Raises ``KeysMissing`` or ``KeysInvalid``."""
     if settings.SECURECHAT_KEYS:
         return _ring_of_text(settings.SECURECHAT_KEYS)
-    path = Path(settings.KEYS_FILE)
+    path = settings.KEYS_FILE
     try:
-        stat = path.stat()
+        stat = os.stat(path)  # For each name and index: pathlib would take as long again.
         return _ring_of_file(path, (stat.st_mtime_ns, stat.st_ino, stat.st_size))
     except FileNotFoundError:
         raise KeysMissing(f"There is no key file at {path}. Restore it from your backup.") from None
@@ -83,8 +87,8 @@ def _ring_of_text(text: str) -> KeyRing:
 
 
 @lru_cache(maxsize=1)
-def _ring_of_file(path: Path, stamp: tuple[int, int, int]) -> KeyRing:
-    return parse_keys(path.read_text(encoding="ascii"))
+def _ring_of_file(path: str, stamp: tuple[int, int, int]) -> KeyRing:
+    return parse_keys(Path(path).read_text(encoding="ascii"))
 
 
 def parse_keys(text: str) -> KeyRing:
@@ -129,22 +133,18 @@ def write_key_file(ring: KeyRing, path: Path) -> None:
     temporary.replace(path)
 
 
-def _fernet() -> MultiFernet:
-    return MultiFernet([Fernet(base64.urlsafe_b64encode(key.secret)) for key in key_ring().keys["fernet"]])
-
-
 def encrypt_name(name: str) -> str:
     """Fernet over the name padded to 32 bytes, so that the token does not show the name's length."""
     raw = name.encode()
     if len(raw) >= PADDED_NAME_BYTES:
         raise ValueError("A name is at most 31 bytes.")
-    return _fernet().encrypt(raw.ljust(PADDED_NAME_BYTES, b"\0")).decode()
+    return key_ring().fernet.encrypt(raw.ljust(PADDED_NAME_BYTES, b"\0")).decode()
 
 
 def decrypt_name(token: str) -> str:
     """Raises ``SealBroken`` for a token of other keys."""
     try:
-        return _fernet().decrypt(token.encode()).rstrip(b"\0").decode()
+        return key_ring().fernet.decrypt(token.encode()).rstrip(b"\0").decode()
     except (InvalidToken, UnicodeDecodeError):
         raise SealBroken from None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from friends.services.blocks import block_person, unblock_person
 from friends.services.friendships import end_friendship
-from friends.services.peers import peers_of
+from friends.services.peers import peer_ids_of, peers_of
 from friends.services.requests import (
     Answered,
     Requested,
@@ -20,6 +20,7 @@ __all__ = [
     "accept_requests",
     "block_person",
     "end_friendship",
+    "peer_ids_of",
     "peers_of",
     "reject_requests",
     "request_friendship",

@@ -36,7 +36,7 @@ def rotate_blind_indexes(how: Walk) -> Progress:
         changed: dict[Any, dict[str, object]] = {}
         for row in rows:
             friend = people.get(names[row.pk])
-            if friend is None or not row.is_friend(friend):
+            if friend is None or not row.is_friend(friend.pk):
                 continue
             indexes: dict[str, object] = {
                 "friend_index": friend_index(friend),

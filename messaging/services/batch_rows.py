@@ -107,10 +107,21 @@ def at_writer_positions(keys: Collection[WriterKey]) -> dict[WriterKey, bytes]:
     return {order[place]: bytes(hash_) for place, hash_ in found}
 
 
+def numbered(keys: Collection[tuple[UUID, int]]) -> Iterable[Envelope]:
+    """By conversation and number."""
+    if not keys:
+        return ()
+    plain = _plain_id()
+    wanted = [(plain(conversation), n) for conversation, n in keys]
+    found = _among(("conversation_id", "n"), "id", wanted)
+    return Envelope.objects.filter(pk__in=[int(pk) for _, pk in found])
+
+
 def _among(key: Sequence[str], column: str, wanted: Sequence[tuple[Any, ...]]) -> list[tuple[int, Any]]:
     """The places in ``wanted`` of the keys that are stored, and the value of ``column`` there.
 
-    A join, as SQLite would read the whole table for ``(a, b, c) IN (VALUES …)``. From SQLite it comes as one row, each value
+    A join with the keys, which both databases answer from the index: SQLite would read the whole table for
+    ``(a, b, c) IN (VALUES …)``, PostgreSQL sometimes for a join with other tables. From SQLite it comes as one row, each value
     as the bytes of its text: Python's driver hands the interpreter to another thread before each row, and waits for it.
     """
     values = [(place, *one) for place, one in enumerate(wanted)]

@@ -8,15 +8,16 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import F, Q
+from django.db.models import Q
 
 from accounts.models import KeyChainEntry, User
 from friends.models import Friendship
-from friends.services import peers_of
+from friends.services import peer_ids_of, peers_of
 from messaging import presence
 from messaging.errors import ConversationNotFound
 from messaging.models import Conversation, Envelope, Head, Side
 from messaging.protocol import Row, Summary, encoded_bytes
+from messaging.services import batch_rows
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SUMMARIES_BYTES = 4_096  # What surrounds the summaries in their frame, amply.
@@ -103,12 +104,12 @@ def milliseconds(moment: datetime) -> int:
 
 def _memberships(user: User, mine: Iterable[Friendship]) -> dict[UUID, Membership]:
     friendships = list(mine)
-    peers = peers_of(user, friendships)
+    peers = peer_ids_of(user, friendships)
     return {
         row.public_id: Membership(
             conversation=row.public_id,
             side=row.side_of(user),
-            peer_id=peers[row.pk].pk if row.pk in peers else None,
+            peer_id=peers.get(row.pk),
             open=row.is_open,
         )
         for row in friendships
@@ -119,7 +120,7 @@ def _summaries(user: User, rows: Iterable[Conversation]) -> list[Summary]:
     conversations = list(rows)
     ids = [conversation.pk for conversation in conversations]
     peers = peers_of(user, [conversation.friendship for conversation in conversations])
-    last = {row.conversation_id: row for row in _last_envelopes(ids)}
+    last = {row.conversation_id: row for row in _last_envelopes(conversations)}
     heads = {
         (row.conversation_id, row.side): bytes(row.head) for row in Head.objects.filter(conversation__in=ids)
     }
@@ -168,8 +169,8 @@ def _summary(
     )
 
 
-def _last_envelopes(conversations: Sequence[UUID]) -> Iterable[Envelope]:
-    return Envelope.objects.filter(conversation__in=conversations, n=F("conversation__last_n"))
+def _last_envelopes(conversations: Sequence[Conversation]) -> Iterable[Envelope]:
+    return batch_rows.numbered({(row.pk, row.last_n) for row in conversations if row.last_n})
 
 
 def _with_keys(user_ids: Sequence[int]) -> set[int]:

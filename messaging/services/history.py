@@ -8,7 +8,7 @@ from typing import Literal
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Q
+from django.db.models import F, Q
 
 from messaging.models import Conversation, Envelope
 from messaging.protocol import FoundItem, Row, encoded_bytes
@@ -28,10 +28,9 @@ class Page:
 
 def page(membership: Membership, direction: Literal["before", "after"], n: int, limit: int) -> Page:
     """At most ``limit`` rows and never more than a frame holds, ascending; ``before`` with ``n`` = 0 is from the newest."""
-    conversation = Conversation.objects.get(friendship__public_id=membership.conversation)
     if direction == "before":
-        return _before(conversation, n, limit)
-    return _after(conversation, n, limit)
+        return _before(membership.conversation, n, limit)
+    return _after(membership.conversation, n, limit)
 
 
 def found(membership: Membership, client_ids: Collection[UUID]) -> tuple[FoundItem, ...]:
@@ -45,36 +44,41 @@ def found(membership: Membership, client_ids: Collection[UUID]) -> tuple[FoundIt
     )
 
 
-def _before(conversation: Conversation, n: int, limit: int) -> Page:
-    older = Q(n__lt=n) if n else Q()
+def _before(conversation: UUID, n: int, limit: int) -> Page:
     # One more than asked for: its hash is the one before the first, and it shows that there are more.
-    rows = list(conversation.envelopes.filter(older).order_by("-n")[: limit + 1])
+    rows, last_n = _rows(conversation, Q(n__lt=n) if n else Q(), "-n", limit + 1)
     kept = _fitting([row_of(row) for row in rows[:limit]])
     one_before = rows[len(kept)] if len(kept) < len(rows) else None
     return Page(
         rows=tuple(reversed(kept)),
-        before_hash=bytes(one_before.log_hash) if one_before else first_log_hash(conversation.pk),
-        last_n=max(conversation.last_n, rows[0].n if rows else 0),
+        before_hash=bytes(one_before.log_hash) if one_before else first_log_hash(conversation),
+        last_n=last_n,
         more=one_before is not None,
     )
 
 
-def _after(conversation: Conversation, n: int, limit: int) -> Page:
+def _after(conversation: UUID, n: int, limit: int) -> Page:
     # Row ``n`` itself, for its hash, and one more than asked for, which shows that there are more.
-    rows = list(conversation.envelopes.filter(n__gte=n).order_by("n")[: limit + 2])
+    rows, last_n = _rows(conversation, Q(n__gte=n), "n", limit + 2)
     if n == 0:
-        before_hash = first_log_hash(conversation.pk)
+        before_hash = first_log_hash(conversation)
     elif rows:
         before_hash = bytes(rows.pop(0).log_hash)
     else:  # The browser knows more than was ever stored; it sees that in ``last_n``.
-        before_hash = bytes(conversation.log_hash)
+        before_hash = bytes(_state(conversation).log_hash)
     kept = _fitting([row_of(row) for row in rows[:limit]])
-    return Page(
-        rows=tuple(kept),
-        before_hash=before_hash,
-        last_n=max(conversation.last_n, rows[-1].n if rows else 0),
-        more=len(kept) < len(rows),
-    )
+    return Page(rows=tuple(kept), before_hash=before_hash, last_n=last_n, more=len(kept) < len(rows))
+
+
+def _rows(conversation: UUID, which: Q, order: str, at_most: int) -> tuple[list[Envelope], int]:
+    """With the conversation's newest number at the same moment: one query, unless there are no such rows."""
+    among = Envelope.objects.filter(which, conversation=conversation)
+    rows = list(among.annotate(last_n=F("conversation__last_n")).order_by(order)[:at_most])
+    return list(rows), rows[0].last_n if rows else _state(conversation).last_n
+
+
+def _state(conversation: UUID) -> Conversation:
+    return Conversation.objects.get(friendship__public_id=conversation)
 
 
 def _fitting(rows: Sequence[Row]) -> list[Row]:

@@ -12,6 +12,7 @@ from pytest_django import Settings
 
 from messaging import presence, protocol
 from messaging.presence import connection_key
+from messaging.watch import PresenceWatch
 from securechat.redis import async_client
 from tests.messaging.conftest import Person
 
@@ -115,3 +116,43 @@ async def test_pages_ask_without_any_socket_being_open(transactional_db: None, s
     assert await sync_to_async(presence.is_online)([1, 2]) == {1: True, 2: False}
     await asyncio.sleep(0.15)
     assert await sync_to_async(presence.is_online)([1, 2]) == {1: False, 2: False}
+
+
+async def test_many_who_come_at_once_are_told_of_together(transactional_db: None) -> None:
+    seen: dict[int, bool | None] = {}
+    watch = PresenceWatch(seen.__setitem__)
+    people = range(1, 51)
+    await async_client().config_resetstat()
+
+    async def come(user_id: int) -> None:
+        await watch.join(connection_key(user_id, "a tab"))
+        await watch.look_at([user_id, user_id + 1])
+
+    await asyncio.gather(*(come(user_id) for user_id in people))
+
+    assert [seen[user_id] for user_id in people] == [True] * 50
+    assert seen[51] is False
+    assert await calls_of("eval", "publish", "hmget") == [1, 1, 1]
+
+
+async def test_who_comes_while_redis_is_asked_is_asked_for_next(transactional_db: None) -> None:
+    seen: dict[int, bool | None] = {}
+    watch = PresenceWatch(seen.__setitem__)
+    await presence.renew([connection_key(user_id, "elsewhere") for user_id in (1, 2, 3)])
+    await async_client().config_resetstat()
+
+    first = asyncio.create_task(watch.look_at([1]))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # Now Redis is asked for the first.
+    watch.look_soon([2])
+    await watch.look_at([3])
+
+    assert seen == {1: True, 2: True, 3: True}
+    assert await calls_of("hmget") == [2]
+    await first
+
+
+async def calls_of(*commands: str) -> list[int]:
+    """How often Redis was called with each since its statistics were reset."""
+    called = await async_client().info("commandstats")
+    return [called[f"cmdstat_{command}"]["calls"] for command in commands]

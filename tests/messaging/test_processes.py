@@ -256,12 +256,12 @@ def test_the_same_message_sent_through_two_processes_is_stored_once(
 
 
 async def test_a_socket_of_another_process_keeps_somebody_online(
-    a: Person, b: Person, conversation: UUID
+    a: Person, b: Person, m: Person, conversation: UUID
 ) -> None:
     async with a.socket() as alice:
         await listening()
         await renew([connection_key(b.user.pk, "elsewhere")])
-        await ring_as_another_process(events.PresenceChanged(b.user.pk))
+        await ring_as_another_process(events.PresenceChanged((m.user.pk, b.user.pk)))
         assert (await alice.next(protocol.Presence)).online is True
 
         async with b.socket():
