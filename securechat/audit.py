@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Never
 
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import connection, models, transaction
+from django.db import DatabaseError, connection, models, transaction
 from django.utils import timezone
 
 if TYPE_CHECKING:
@@ -28,6 +28,11 @@ GENESIS = "0" * 64
 """What stands where the first event would name the one before."""
 
 _LOCK = 0x5EC_A0D17  # Any number that nothing else locks with in this database.
+
+_GUARDS = {
+    "sqlite": {f"securechat_audit_no_{verb}" for verb in ("update", "delete", "replace")},
+    "postgresql": {f"securechat_audit_no_{verb}" for verb in ("change", "truncate")},
+}
 
 
 class AppendOnly(TypeError):
@@ -173,6 +178,31 @@ def verified() -> Iterator[AuditEvent]:
             raise BrokenChain(n, "it was changed.")
         previous = event.hash
         yield event
+
+
+def guards_that_are_off() -> list[str]:
+    """Triggers that should refuse changes and do not: dropped, or switched off."""
+    if connection.vendor == "postgresql":
+        query = """
+            SELECT tgname FROM pg_trigger
+            WHERE tgrelid = 'securechat_auditevent'::regclass AND tgenabled IN ('O', 'A')
+        """
+    else:
+        query = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'securechat_auditevent'"
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        on = {name for (name,) in cursor.fetchall()}
+    return sorted(_GUARDS[connection.vendor] - on)
+
+
+def record_if_there_is_a_trail(action: str, *, command: str, **details: Any) -> AuditEvent | None:
+    """For commands that prepare a new installation, and work without a database: there nothing is recorded."""
+    try:
+        if AuditEvent._meta.db_table not in connection.introspection.table_names():
+            return None
+    except DatabaseError:
+        return None
+    return record(action, by=None, source=f"command:{command}", **details)
 
 
 def _canonical(value: Mapping[str, Any]) -> str:
