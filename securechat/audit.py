@@ -134,9 +134,8 @@ def record(
     ``action`` is "<noun>.<verb>", ``on`` names the object as "user:17"; ``by=None`` is a command in a shell,
     with ``source="command:<name>"``. Until the transaction ends, other appends wait: two cannot follow the same event.
     """
-    if (
-        connection.vendor == "postgresql"
-    ):  # SQLite's transactions (BEGIN IMMEDIATE) already exclude each other.
+    # SQLite's transactions (BEGIN IMMEDIATE) exclude each other already.
+    if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
     head = AuditEvent.objects.head()

@@ -3,7 +3,9 @@
 SQLite drops the triggers of a table that a later migration rebuilds: such a migration makes them again.
 """
 
+from django.apps.registry import Apps
 from django.db import migrations, models
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
 SQLITE = [
     f"""
@@ -38,12 +40,12 @@ POSTGRESQL_BACK = ["DROP FUNCTION securechat_audit_refuse() CASCADE"]
 SQLITE_BACK = [f"DROP TRIGGER securechat_audit_no_{verb}" for verb in ("update", "delete", "replace")]
 
 
-def make_triggers(apps, schema_editor):
+def make_triggers(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
     for statement in {"sqlite": SQLITE, "postgresql": POSTGRESQL}[schema_editor.connection.vendor]:
         schema_editor.execute(statement)
 
 
-def drop_triggers(apps, schema_editor):
+def drop_triggers(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
     for statement in {"sqlite": SQLITE_BACK, "postgresql": POSTGRESQL_BACK}[schema_editor.connection.vendor]:
         schema_editor.execute(statement)
 
