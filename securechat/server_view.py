@@ -342,6 +342,23 @@ TABLES: Mapping[str, Table] = {
             "expire_date": (Shown.CLEAR, "until when"),
         },
     ),
+    "securechat_auditevent": Table(
+        "What operators did and looked at",
+        {
+            "n": (Shown.CLEAR, "its place in the trail"),
+            "at": (Shown.CLEAR, "when"),
+            "action": (Shown.CLEAR, "what was done"),
+            "by_id": (Shown.CLEAR, "which operator"),
+            "by_name": (Shown.CLEAR, "the operator's name"),
+            "on": (Shown.CLEAR, "to whom or what"),
+            "why": (Shown.CLEAR, "the reason that the operator gave"),
+            "source": (Shown.CLEAR, "from which address, or by which command"),
+            "before": (Shown.CLEAR, "how it was"),
+            "after": (Shown.CLEAR, "how it became"),
+            "previous": (Shown.CLEAR, "a fingerprint of the event before, so that nothing is changed unseen"),
+            "hash": (Shown.CLEAR, "a fingerprint of all this"),
+        },
+    ),
     "django_admin_log": Table(
         "What operators did in the admin",
         {
@@ -357,7 +374,7 @@ TABLES: Mapping[str, Table] = {
     ),
 }
 
-# Django's lists of what operators may do; nothing of a person is in them but which operator has which right.
+# What operators may do, and their second factors (readable): nothing of a person is in them but which operator has which.
 OPERATOR_TABLES = frozenset(
     {
         "accounts_user_groups",
@@ -366,5 +383,8 @@ OPERATOR_TABLES = frozenset(
         "auth_group_permissions",
         "auth_permission",
         "django_content_type",
+        "otp_static_staticdevice",
+        "otp_static_statictoken",
+        "otp_totp_totpdevice",
     }
 )
