@@ -49,6 +49,8 @@ SEND_DEADLINE = timedelta(seconds=env.int("SEND_DEADLINE_SECONDS", default=10)) 
 MAX_CONNECTIONS = env.int("MAX_CONNECTIONS", default=10_000)
 MAX_CONNECTIONS_PER_ADDRESS = env.int("MAX_CONNECTIONS_PER_ADDRESS", default=256)
 SHUTDOWN_DEADLINE = timedelta(seconds=5)
+HEALTH_DEADLINE = timedelta(milliseconds=2500)  # For all that /readyz looks at.
+HEALTH_GIVE_UP = timedelta(seconds=30)  # How long a look that hangs keeps the next one from being made.
 CERTS_DIR = env.path("CERTS_DIR", default=str(BASE_DIR / "certs"))()
 TLS_CERTIFICATE_FILE = env.str("TLS_CERTIFICATE_FILE", default="")
 TLS_KEY_FILE = env.str("TLS_KEY_FILE", default="")
@@ -79,6 +81,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "securechat.health.HealthMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "securechat.middleware.CanonicalOriginMiddleware",
