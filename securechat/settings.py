@@ -39,6 +39,8 @@ VAR_DIR = env.path("VAR_DIR", default=str(BASE_DIR / "var"))()
 LISTEN_ADDRESS = env.str("LISTEN_ADDRESS", default="127.0.0.1")
 LISTEN_PORT = env.int("LISTEN_PORT", default=urlsplit(PUBLIC_ORIGIN).port or 443)
 REDIRECT_PORT = env.int("REDIRECT_PORT", default=0)
+# Who says with the PROXY protocol whose connection it passes on: addresses or networks.
+TRUSTED_PROXIES: list[str] = env.list("TRUSTED_PROXIES", default=[])
 MAX_BODY_BYTES = 2_097_152
 HEADER_DEADLINE = timedelta(seconds=10)  # For the TLS handshake and a request's first line and headers.
 BODY_DEADLINE = timedelta(
