@@ -6,13 +6,16 @@ TOOL_ENV := SECRET_KEY=only-for-tools-0123456789-abcdefghijklmnopqrstuvwxyz ENV_
 SOURCES := manage.py accounts friends messaging securechat scripts tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo build test check format layers bench bench-peers dev clean
+.PHONY: help run run-cluster demo build test check format layers bench bench-peers dev clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 run:  ## install what is missing, build, and serve on https://localhost:8443 (PORT=… for another port)
 	@PORT="$(PORT)" $(WITH_PYTHON) scripts/run.py
+
+run-cluster:  ## three processes on PostgreSQL and Valkey behind HAProxy or nginx (PORT=…, PROXY=nginx, PROCESSES=…)
+	@PORT="$(PORT)" $(WITH_PYTHON) scripts/cluster.py
 
 demo:  ## two friends with a conversation, in the running server or in one started for it
 	@$(WITH_PYTHON) scripts/demo.py
