@@ -183,7 +183,12 @@ class Cluster:
         place = Place(self.folder, self.origin, self.address, self.port, self.plain_port, ports)
         configuration = self.proxy.write_configuration(place)
         log = self.folder / "log" / f"{self.proxy.name}.log"
-        proxy = Program(self.proxy.name, self.proxy.serve(configuration), log, os.environ)
+        proxy = Program(
+            self.proxy.name,
+            self.proxy.serve(configuration),
+            log,
+            {**os.environ, "PUBLIC_ORIGIN": self.origin},
+        )
         self._ending.callback(proxy.wait_for_the_end)
         self._ending.callback(proxy.ask_to_stop)
         proxy.start()
