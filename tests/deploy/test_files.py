@@ -135,7 +135,12 @@ def test_the_image_has_what_the_program_needs(tmp_path: Path) -> None:
     for command in (
         ["manage.py", "collectstatic", "--noinput", "--dry-run"],
         ["scripts/first_data.py"],
-        ["manage.py", "shell", "-c", "from django.template import loader; loader.get_template('landing.html')"],
+        [
+            "manage.py",
+            "shell",
+            "-c",
+            "from django.template import loader; loader.get_template('landing.html')",
+        ],
     ):
         done = subprocess.run(
             [sys.executable, *command],
