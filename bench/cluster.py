@@ -1,10 +1,9 @@
 """Two processes on one PostgreSQL and one Valkey against one: messages delivered each second, and what each costs.
 
-Half of the pairs have their two people on different processes. Where there are not enough cores for the load and PostgreSQL
-beside two processes, full speed says little; so the same is measured with processes that run a share of the time each, in
-turns on one core, while load and PostgreSQL have the other, as much in both cases.
+Half of the pairs have their two people on different processes. Each process has a core. PostgreSQL, Valkey and the load have the
+others; where there are none beside two processes, they share those, and ``times_as_many`` is less than it could be.
 
-python -m bench.cluster [--rounds 3] [--messages 20000] [--share 0.4] [--folder /dev/shm]
+python -m bench.cluster [--rounds 3] [--messages 20000] [--folder /dev/shm]
 """
 
 from __future__ import annotations
@@ -13,15 +12,14 @@ import argparse
 import asyncio
 import multiprocessing
 import os
-import signal
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import redis
@@ -29,8 +27,11 @@ import redis
 from bench.processes import cpu_seconds
 from bench.throughput import PAIRS, WINDOW
 
+if TYPE_CHECKING:  # They need Django's settings.
+    from bench.postgresql import PostgreSQL
+    from securechat.serving.valkey import EmbeddedValkey
+
 CORES = sorted(os.sched_getaffinity(0))
-_TURN_SECONDS = 0.02
 _TENTH = 10
 _RINGS = 5_000
 _PRESENT = 10_000
@@ -45,54 +46,49 @@ def main() -> None:
     import django
 
     django.setup()
+    from bench.postgresql import PostgreSQL
     from bench.results import record
-    from scripts.cluster import postgresql
     from securechat.serving.valkey import EmbeddedValkey
 
     with tempfile.TemporaryDirectory(prefix="securechat-bench-", dir=arguments.folder) as name:
         folder = Path(name)
-        with (
-            postgresql(folder / "postgresql", folder / "postgresql.log") as url,
-            EmbeddedValkey(folder / "redis" / "valkey.sock") as valkey,
-        ):
-            os.environ["DATABASE_URL"] = url
-            assert valkey.pid is not None
-            postmaster = int((folder / "postgresql" / "postmaster.pid").read_text().split()[0])
-            figures = _measure(
-                folder, arguments, {"postgresql": postmaster, "valkey": valkey.pid}, valkey.socket
-            )
+        database = PostgreSQL(folder / "postgresql")
+        with EmbeddedValkey(folder / "redis" / "valkey.sock") as valkey:
+            try:
+                figures = _measure(folder, arguments, database, valkey)
+            finally:
+                database.stop()
     record(arguments.name, figures, command="python -m bench.cluster " + " ".join(sys.argv[1:]))
 
 
 def _measure(
-    folder: Path, arguments: argparse.Namespace, helpers: dict[str, int], socket: Path
+    folder: Path, arguments: argparse.Namespace, database: PostgreSQL, valkey: EmbeddedValkey
 ) -> dict[str, Any]:
     from django.conf import settings
 
     from bench.servers import ENVELOPE_BYTES
     from bench.several import Processes
 
-    url = settings.EFFECTIVE_REDIS_URL = f"unix://{socket}"
-    chat = Processes(folder / "chat", redis=url)
-    chat.befriend(PAIRS)
-    rounds: dict[str, dict[str, list[dict[str, float]]]] = {}
+    url = settings.EFFECTIVE_REDIS_URL = f"unix://{valkey.socket}"
+    chat = Processes(folder / "chat", database=database, environment={"REDIS_URL": url})
+    chat.prepare(PAIRS)
+    assert valkey.pid is not None
+    helpers = {"postgresql": database.pid, "valkey": valkey.pid}
+    rounds: dict[str, list[dict[str, float]]] = {"one": [], "two": []}
     for _ in range(arguments.rounds):
-        for case, share in (("full_speed", 1.0), ("in_turns", arguments.share)):
-            for name, count in (("one", 1), ("two", 2)):
-                figures = _round(chat, count, arguments.messages, helpers, share)
-                rounds.setdefault(case, {}).setdefault(name, []).append(figures)
-                print(case, name, figures, file=sys.stderr, flush=True)
+        for name, count in (("one", 1), ("two", 2)):
+            rounds[name].append(_round(chat, count, arguments.messages, helpers))
+            print(name, rounds[name][-1], file=sys.stderr, flush=True)
     return {
         "pairs": PAIRS,
         "pairs_across_processes": PAIRS // 2,
         "window": WINDOW,
         "cores": len(CORES),
-        "share_in_turns": arguments.share,
         "envelope_bytes": ENVELOPE_BYTES,
-        "postgresql_bytes_each": _stored_bytes(),
+        "postgresql_bytes_each": _stored_bytes(database.url),
         "hearing_microseconds_each": asyncio.run(_hearing(url)),
-        **asyncio.run(_presence(url, helpers["valkey"])),
-        **{case: _compared(some) for case, some in rounds.items()},
+        **asyncio.run(_presence(url, valkey.pid)),
+        **_compared(rounds),
     }
 
 
@@ -111,11 +107,11 @@ def _compared(rounds: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
     }
 
 
-def _stored_bytes() -> int:
+def _stored_bytes(url: str) -> int:
     """Of a message, with its indexes; vacuumed, as a table that only grows is after a while."""
     import psycopg
 
-    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
+    with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("VACUUM ANALYZE messaging_envelope")
         row = connection.execute(
             "SELECT pg_total_relation_size('messaging_envelope') / count(*) FROM messaging_envelope"
@@ -181,16 +177,12 @@ async def _presence(url: str, valkey: int) -> dict[str, float]:
     }
 
 
-def _round(
-    chat: Any, processes: int, messages: int, helpers: dict[str, int], share: float
-) -> dict[str, float]:
+def _round(chat: Any, processes: int, messages: int, helpers: dict[str, int]) -> dict[str, float]:
     from bench.load import Load
 
-    in_turns = share < 1
-    rest = _rest(1 if in_turns else processes)
     for pid in (os.getpid(), *helpers.values()):
-        _pin_all(pid, rest)
-    chat.start_on(CORES[:1] * processes if in_turns else CORES[:processes])
+        _pin_all(pid, _rest(processes))
+    chat.start_on(CORES[:processes])
     try:
         load = Load(chat.pairs(PAIRS, messages // PAIRS))
         load.settle(1)
@@ -204,8 +196,7 @@ def _round(
             )
 
         began, ended = messages // _TENTH, messages - messages // _TENTH
-        with _turns(chat.pids, share) if in_turns else nullcontext():
-            load.saturate(messages, window=WINDOW, on_count={began: mark, ended: mark})
+        load.saturate(messages, window=WINDOW, on_count={began: mark, ended: mark})
         load.close()
     finally:
         chat.stop()
@@ -219,36 +210,6 @@ def _round(
             for name in ("server", *helpers)
         },
     }
-
-
-@contextmanager
-def _turns(pids: Sequence[int], share: float) -> Iterator[None]:
-    """Each runs ``share`` of the time, never two at once; a process of its own stops and wakes them."""
-    assert share * len(pids) <= 1
-    keeper = multiprocessing.get_context("fork").Process(target=_keep_turns, args=(pids, share), daemon=True)
-    keeper.start()
-    try:
-        yield
-    finally:
-        keeper.kill()
-        keeper.join()
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
-
-
-def _keep_turns(pids: Sequence[int], share: float) -> None:
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    pause = _TURN_SECONDS * (1 - share * 2) / 2  # As if there were always two.
-    with suppress(ProcessLookupError):
-        while True:
-            for place in (0, 1):
-                if place < len(pids):
-                    os.kill(pids[place], signal.SIGCONT)
-                time.sleep(_TURN_SECONDS * share)
-                if place < len(pids):
-                    os.kill(pids[place], signal.SIGSTOP)
-                time.sleep(pause)
 
 
 def _rest(processes: int) -> set[int]:
@@ -272,9 +233,6 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--messages", type=int, default=20_000, help="of each round")
-    parser.add_argument(
-        "--share", type=float, default=0.4, help="of the time, for each process in turns; at most 0.5"
-    )
     parser.add_argument("--folder", help="where the database is; in memory, commits cost no disk")
     parser.add_argument("--name", default="cluster", help="of the file of results")
     return parser.parse_args()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from bench.load import Line, Pair
+from bench.load import Pair, WebSocketLine
 from bench.processes import pinned
 from bench.servers import Chat
 from tests.live_server import LiveServer, free_port
@@ -13,17 +13,15 @@ from tests.live_server import LiveServer, free_port
 
 @dataclass
 class Processes(Chat):
-    """Of every two pairs, one has its two people on different processes. ``redis`` is a URL."""
+    """Of every two pairs, one has its two people on different processes. Whoever made the database starts and stops it."""
 
-    redis: str = ""
     most: int = 2
     _running: list[LiveServer] = field(default_factory=list)
     _lines: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        settings = self.server.settings = {**self.server.settings, "REDIS_URL": self.redis}
-        public_port = self.server.public_port
+        settings, public_port = self.server.settings, self.server.public_port
         more = [
             LiveServer(self.directory, port=free_port(), public_port=public_port, settings=settings)
             for _ in range(1, self.most)
@@ -32,6 +30,7 @@ class Processes(Chat):
 
     @property
     def pids(self) -> Sequence[int]:
+        """Of the processes alone."""
         return [server.pid for server in self._running]
 
     def start(self) -> None:
@@ -59,13 +58,13 @@ class Processes(Chat):
                 pair.receiver.read()
         return made
 
-    def line(self, cookie: str) -> Line:
+    def line(self, cookie: str) -> WebSocketLine:
         """Senders alternate, receivers every other time: all four combinations of two processes come equally often."""
         pair, is_receiver = divmod(self._lines, 2)
         self._lines += 1
         count = len(self._running)
         server = self._running[(pair // count if is_receiver else pair) % count]
         url = f"wss://localhost:{server.port}/ws/"
-        line = Line(url, tls=self.tls, origin=self.server.origin, cookie=cookie)
-        line.ask(b"", b'{"type":"welcome"')
+        line = WebSocketLine(url, tls=self.tls, origin=self.server.origin, cookie=cookie)
+        line.await_text(b'{"type":"welcome"')
         return line
