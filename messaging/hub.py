@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -111,7 +111,9 @@ class Hub:
             await self._presence.look_at(
                 {m.peer_id for m in introduction.memberships.values() if m.open and m.peer_id}
             )
-        for membership in introduction.memberships.values():
+        for conversation, membership in introduction.memberships.items():
+            if conversation not in self._of_conversation:  # A browser asks for everything when it is welcome.
+                self._told[conversation] = introduction.last_ns.get(conversation, 0)
             self._adopt(connection, membership)
         connection.is_ready = True
         connection.send(
@@ -346,14 +348,16 @@ class Hub:
     # What was not heard
 
     async def _look(self, since: datetime) -> None:
+        """Tells of what was stored since then, by the clocks of those who stored it; a visit finds it by its number."""
+        await self._tell_what_was_missed(await self.read(news.active_since, since))
+
+    async def _tell_what_was_missed(self, last_ns: Mapping[UUID, int]) -> None:
         """Tells of envelopes that are stored and of which no socket here was told."""
         spans = []
-        for conversation, last in (await self.read(news.active_since, since)).items():
-            told = self._told.get(conversation)
-            if conversation not in self._of_conversation or (told is not None and told >= last):
-                continue
-            first = last if told is None or last - told > _CATCH_UP_ROWS else told + 1
-            spans.append((conversation, first, last))
+        for conversation, last in last_ns.items():
+            told = self._told.get(conversation, 0)
+            if conversation in self._of_conversation and told < last:
+                spans.append((conversation, last if last - told > _CATCH_UP_ROWS else told + 1, last))
         await self._envelopes_stored(spans)
 
     async def _visit(self, user_id: int) -> None:
@@ -366,6 +370,7 @@ class Hub:
             for membership in now.memberships.values():
                 if connection.memberships.get(membership.conversation) != membership:
                     await self._friendship_changed([user_id], membership.conversation)
+            await self._tell_what_was_missed(now.last_ns)
 
     # What goes by the clock
 

@@ -31,10 +31,12 @@ from tests.messaging.make_objects import Tab
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def store(person: Person, frames: Sequence[protocol.SendEnvelope]) -> list[Outcome]:
-    """As another process's writer does."""
+def store(
+    person: Person, frames: Sequence[protocol.SendEnvelope], *, behind: timedelta = timedelta(0)
+) -> list[Outcome]:
+    """As another process's writer does, whose clock may be behind."""
     batch = [submission_of(person, frame) for frame in frames]
-    return delivery.store(batch, now=timezone.now())
+    return delivery.store(batch, now=timezone.now() - behind)
 
 
 def submission_of(person: Person, frame: protocol.SendEnvelope, *, checked_at_seq: int = 2) -> Submission:
@@ -186,6 +188,21 @@ async def test_when_redis_comes_everything_is_caught_up(
             await ring_as_another_process(events.KeysChanged(b.user.pk))
             assert await alice.next(protocol.KeysChanged)
             assert (await alice.ask(tab.send(2), protocol.EnvelopeStored)).n == 2
+
+
+async def test_what_was_stored_by_a_wrong_clock_is_caught_up_too(
+    a: Person, b: Person, conversation: UUID, no_redis: Path
+) -> None:
+    tab = a.tab(conversation)
+    frames = [tab.send(), tab.send()]
+    async with b.socket() as bob:
+        await sync_to_async(append_epoch)(a, tab)
+        await sync_to_async(store)(a, frames, behind=timedelta(days=1))
+
+        with EmbeddedValkey(no_redis):
+            told = [(await bob.next(protocol.EnvelopeNew)).row.n for _ in frames]
+
+    assert told == [1, 2]
 
 
 async def test_when_redis_goes_nobody_is_shown_as_online(
