@@ -200,6 +200,7 @@ class Hub:
 
     def _deliver(self, done: Sequence[tuple[Waiting, Outcome]]) -> None:
         spans: dict[UUID, tuple[int, int]] = {}
+        again: list[tuple[UUID, int, int]] = []
         for waiting, outcome in done:
             if isinstance(outcome, DomainError):
                 waiting.sender.send(protocol.refusal(outcome, waiting.ref))
@@ -208,12 +209,16 @@ class Hub:
             waiting.sender.send_text(_stored_text(waiting, outcome))
             if outcome.new:
                 spans[conversation] = (spans.get(conversation, (outcome.n, 0))[0], outcome.n)
-                text = _new_text(waiting, outcome)
-                for connection in self._of_conversation.get(conversation, ()):
-                    if connection is not waiting.sender:
-                        connection.send_text(text)
-        if spans:
-            rows = tuple((conversation, first, last) for conversation, (first, last) in spans.items())
+            else:  # Who stored it may have died before anybody was told.
+                again.append((conversation, outcome.n, outcome.n))
+                if outcome.n <= self._told.get(conversation, 0):
+                    continue
+            text = _new_text(waiting, outcome)
+            for connection in self._of_conversation.get(conversation, ()):
+                if connection is not waiting.sender:
+                    connection.send_text(text)
+        rows = (*((conversation, first, last) for conversation, (first, last) in spans.items()), *again)
+        if rows:
             self._note_as_told(rows)
             self._ring_later(events.EnvelopesStored(rows))
 

@@ -127,6 +127,28 @@ async def test_this_process_rings_once_for_a_batch_and_hears_nothing_of_its_own(
     assert all(events.decode(data) is None for data in rung)
 
 
+async def test_what_a_process_stored_and_died_before_it_told_anybody_is_told_when_it_is_sent_again(
+    a: Person, b: Person, conversation: UUID
+) -> None:
+    tab = a.tab(conversation)
+    frame = tab.send()
+    async with a.socket() as alice, b.socket() as bob, async_client().pubsub() as other_process:
+        await listening()
+        await other_process.subscribe(events.CHANNEL)
+        await sync_to_async(append_epoch)(a, tab)
+        await sync_to_async(store)(a, [frame])
+
+        assert (await alice.ask(frame, protocol.EnvelopeStored)).n == 1
+
+        assert (await bob.next(protocol.EnvelopeNew)).row.envelope == frame.envelope
+        async with asyncio.timeout(5):
+            while True:
+                message = await other_process.get_message(ignore_subscribe_messages=True, timeout=5)
+                if message and b'"envelopes"' in message["data"]:
+                    break
+    assert str(conversation).encode() in message["data"]
+
+
 async def test_nonsense_in_redis_is_not_heard(a: Person, b: Person, conversation: UUID) -> None:
     async with a.socket() as alice:
         await listening()
