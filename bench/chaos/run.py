@@ -7,7 +7,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -35,6 +35,8 @@ class Plan:
     seed: int
     rounds: int = 20
     """At the end of each the faults stop, and everything has to arrive before the next one begins."""
+    round_seconds: float = 0.0
+    """A round's messages are let out evenly over so long, so that a short run meets something, too."""
     pairs: int = 6
     clients: int = 4
     """Client processes. Friends are never in the same one."""
@@ -59,13 +61,13 @@ def run(site: Site, plan: Plan, disk: Disk | None) -> Outcome:
     wrappers = (plan.wrapper,) if plan.wrapper else (PLAIN, site.clocked)
     began = time.monotonic()
     site.start(wrappers[-1])
+    # Where servers start slowly faults come later, and rounds are longer.
     slowness = max(1.0, (time.monotonic() - began) / (_USUAL_START_SECONDS * len(site.processes)))
     making = make_pairs(plan.pairs, origin=site.origin, ca_file=site.ca_file, folder=site.folder)
     pairs = asyncio.run(making)
     fleet = Fleet(site.folder, _roles(site, plan, pairs))
-    torment = Torment(
-        site, fleet, disk, wrappers, seed=plan.seed, pace=plan.pace * slowness, only=plan.faults
-    )
+    plan = replace(plan, pace=plan.pace * slowness, round_seconds=plan.round_seconds * slowness)
+    torment = Torment(site, fleet, disk, wrappers, seed=plan.seed, pace=plan.pace, only=plan.faults)
     began = time.monotonic()
     fleet.allow(0)
     fleet.start()
@@ -92,7 +94,7 @@ def run(site: Site, plan: Plan, disk: Disk | None) -> Outcome:
             "complete": complete,
             "messages": sum(len(log.written) for one in evidence for log in one.people),
             "acknowledged": sum(len(one.acknowledged) for one in fleet.progress),
-            "pace": round(plan.pace * slowness, 2),
+            "pace": round(plan.pace, 2),
             "seconds": round(ended - began, 1),
             "rounds": len(settled),
             "longest_until_settled_seconds": round(max(settled, default=0), 2),
@@ -130,10 +132,17 @@ def _round(
     number: int, fleet: Fleet, torment: Torment, plan: Plan, began: float, settled: list[float]
 ) -> bool:
     """Whether everything that was to be written was acknowledged, and then delivered."""
-    fleet.allow(plan.messages * (number + 1) // (plan.rounds * 2 * plan.pairs))
+    before, after = (plan.messages * n // (plan.rounds * 2 * plan.pairs) for n in (number, number + 1))
+    start = time.monotonic()
+
+    def is_done(fleet: Fleet) -> bool:
+        part = min(1.0, (time.monotonic() - start) / plan.round_seconds) if plan.round_seconds else 1.0
+        fleet.allow(before + round((after - before) * part))
+        return part == 1.0 and _all_acknowledged(fleet)
+
     torment.start(number)
     try:
-        all_acknowledged = _watch(fleet, _all_acknowledged, plan.seconds - (time.monotonic() - began))
+        all_acknowledged = _watch(fleet, is_done, plan.seconds - (start - began))
     finally:
         torment.stop()
     calm = time.monotonic()

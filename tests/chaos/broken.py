@@ -5,41 +5,33 @@ python -m tests.chaos.broken PROMISE …, in that server's environment, as the w
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import django
 
-_COMMIT_LATE_SECONDS = 0.2
+_FAILING_COMMIT = 10
 
 
 def acknowledge_before_commit() -> None:
-    """The outcomes of a transaction that is rolled back; what they say is stored a moment later."""
-    from django.db import connection, transaction
+    """And every tenth commit then fails, as it does where a process dies or a disk is full."""
+    from django.db import transaction
 
     from messaging.services import delivery
     from messaging.services.delivery import Outcome, Submission
 
-    store = delivery.store
-    committing: list[threading.Thread] = []
-
-    def commit(batch: Sequence[Submission], now: datetime) -> None:
-        time.sleep(_COMMIT_LATE_SECONDS)
-        store(batch, now=now)
-        connection.close()
+    store, batches = delivery.store, itertools.count(1)
 
     def promise(batch: Sequence[Submission], *, now: datetime) -> list[Outcome]:
-        while committing:
-            committing.pop().join()
+        if next(batches) % _FAILING_COMMIT:
+            return store(batch, now=now)
         with transaction.atomic():
             outcomes = store(batch, now=now)
             transaction.set_rollback(True)
-        committing.append(threading.Thread(target=commit, args=(batch, now)))
-        committing[0].start()
         return outcomes
 
     delivery.store = promise

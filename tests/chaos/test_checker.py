@@ -191,7 +191,7 @@ def noticed(
 
 
 def test_an_acknowledgement_before_the_commit_is_noticed(folder: Path, prepared: Path) -> None:
-    assert Kind.LOST in noticed(folder, prepared, "server killed", promise=broken.acknowledge_before_commit)
+    assert Kind.LOST in noticed(folder, prepared, promise=broken.acknowledge_before_commit)
 
 
 def test_missing_deduplication_is_noticed(folder: Path, prepared: Path) -> None:
