@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from bench.chaos.site import Site
+from bench.chaos.site import OwnSite
 
 _CHUNK = bytes(1 << 20)
 _LEAST_BYTES = 64 << 20
@@ -65,7 +65,7 @@ class FileSizeQuota:
 
     how = "RLIMIT_FSIZE of 0 on the running server, as mounting needs root"
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: OwnSite) -> None:
         self._site = site
 
     def fill(self) -> None:
@@ -80,7 +80,7 @@ class FileSizeQuota:
     def _limit(self, soft: Callable[[int], int]) -> None:
         for process in self._site.processes:
             with suppress(ProcessLookupError):
-                pid = process.server.pid
+                pid = process.own_server.pid
                 _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
                 resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft(hard), hard))
 
@@ -95,7 +95,7 @@ def small_disk(folder: Path, *, messages: int) -> SmallTmpfs | None:
         return None
 
 
-def move_messages_to(folder: Path, site: Site) -> None:
+def move_messages_to(folder: Path, site: OwnSite) -> None:
     """PostgreSQL keeps the messages there from now on, and its log where it was: a full disk is an error, not its end."""
     with site.postgresql() as postgresql:
         (data,) = postgresql.execute("SHOW data_directory").fetchone() or ("",)

@@ -21,7 +21,7 @@ import psycopg
 from bench.chaos.clock import write_offset
 from bench.chaos.disk import Disk
 from bench.chaos.fleet import Fleet
-from bench.chaos.site import Process, Site
+from bench.chaos.site import OwnSite, Process, Site
 
 _DAY_SECONDS = 86_400.0
 _SHARE = 0.5
@@ -81,11 +81,13 @@ class Torment:
         self.errors: list[BaseException] = []
 
     def _every_fault(self) -> Iterator[Fault]:
-        yield Fault("server killed", 6, self._kill_server)
         yield Fault("client killed", 6, self._kill_client, delays_answers=False)
         yield Fault("connections cut", 3, self._cut, delays_answers=False)
         yield Fault("connections stalled", 12, self._stall)
         yield Fault("connections swallowed", 15, self._swallow)
+        if not isinstance(self._site, OwnSite):
+            return
+        yield Fault("server killed", 6, self._kill_server)
         yield Fault("Redis killed", 20, self._kill_redis)
         yield Fault("Redis frozen", 20, self._freeze_redis)
         yield Fault("clock moved", 10, self._move_clock, delays_answers=False)
@@ -97,6 +99,11 @@ class Torment:
             yield Fault("database locked", 25, self._lock_postgresql)
             yield Fault("database connections ended", 20, self._end_backends)
             yield Fault("database crashed", 40, self._crash_postgresql)
+
+    @property
+    def _own(self) -> OwnSite:
+        assert isinstance(self._site, OwnSite)
+        return self._site
 
     def start(self, number: int) -> None:
         """Of the round."""
@@ -151,7 +158,7 @@ class Torment:
         even_if_useless = random.random() < _USELESS_TOO
         some = [self._site.processes[n] for n in drawn if even_if_useless or self._did_something(n)]
         for process in some:
-            process.server.kill()
+            process.own_server.kill()
         _last(random, 0, 0.5)
         starting = []
         for process in some:
@@ -169,7 +176,7 @@ class Torment:
         return not starts or self._fleet.heard_from(server, starts[-1])
 
     def _kill_redis(self, random: Random) -> bool:
-        pid = self._site.redis_pid()
+        pid = self._own.redis_pid()
         if pid is None:
             return False
         with suppress(ProcessLookupError):
@@ -177,7 +184,7 @@ class Torment:
         return True
 
     def _freeze_redis(self, random: Random) -> bool:
-        pid = self._site.redis_pid()
+        pid = self._own.redis_pid()
         if pid is None:
             return False
         with suppress(ProcessLookupError):
@@ -187,7 +194,7 @@ class Torment:
         return True
 
     def _move_clock(self, random: Random) -> bool:
-        write_offset(self._site.clock_file, random.choice((-_DAY_SECONDS, 0.0, _DAY_SECONDS)))
+        write_offset(self._own.clock_file, random.choice((-_DAY_SECONDS, 0.0, _DAY_SECONDS)))
         return True
 
     # Network
@@ -223,7 +230,7 @@ class Torment:
         return True
 
     def _lock_sqlite(self, random: Random) -> bool:
-        with closing(sqlite3.connect(str(self._site.sqlite_file), timeout=30, isolation_level=None)) as other:
+        with closing(sqlite3.connect(str(self._own.sqlite_file), timeout=30, isolation_level=None)) as other:
             other.execute("BEGIN EXCLUSIVE")
             _last(random, 1, 5)
             other.execute("ROLLBACK")

@@ -16,6 +16,8 @@ from bench.chaos.client import Role
 from bench.chaos.journal import Follower
 from tests.live_server import ROOT
 
+_SAY_SECONDS = 10.0
+
 
 class Fleet:
     """``roles`` by process. One that ends by itself is a fault of the harness or of a check: ``failed`` says so."""
@@ -30,6 +32,7 @@ class Fleet:
         self._running: list[subprocess.Popen[bytes]] = []
         self._started_at: list[float] = []
         self._lock = threading.Lock()
+        self._began_at = self._said_at = time.monotonic()
         self.allowed = 0
         self.progress = [Progress(role, number) for number, people in enumerate(roles) for role in people]
 
@@ -76,6 +79,16 @@ class Fleet:
     def look(self) -> None:
         for one in self.progress:
             one.look()
+
+    def say_how_far(self) -> None:
+        """Now and then."""
+        now = time.monotonic()
+        if now - self._said_at > _SAY_SECONDS:
+            self._said_at = now
+            acknowledged = sum(len(one.acknowledged) for one in self.progress)
+            delivered = sum(one.delivered for one in self.progress) // 2
+            since = now - self._began_at
+            print(f"{since:6.0f} s  {acknowledged:7} acknowledged  {delivered:7} delivered", flush=True)
 
     def _start(self, file: Path) -> subprocess.Popen[bytes]:
         with (self._folder / "clients.log").open("ab") as log:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.chaos.disk import Disk, FileSizeQuota, move_messages_to, small_disk
 from bench.chaos.run import Outcome, Plan, run
-from bench.chaos.site import postgresql_site, sqlite_site
+from bench.chaos.site import OwnSite, postgresql_site, sqlite_site
 
 DATABASES = ("sqlite", "postgresql")
 
@@ -21,6 +21,7 @@ def torment(database: str, folder: Path, plan: Plan, prepared: Path | None = Non
         if tmpfs is not None:
             stack.callback(tmpfs.close)
         disk: Disk | None = tmpfs
+        site: OwnSite
         if database == "sqlite":
             site = stack.enter_context(sqlite_site(folder, prepared))
             disk = disk or FileSizeQuota(site)

@@ -27,11 +27,11 @@ class _Link:
 
 
 class Proxy:
-    """From a port of this machine to another, in a thread of its own. Faults hit each connection with ``share`` as chance."""
+    """From a port of this machine to a server, in a thread of its own. Faults hit each connection with ``share`` as chance."""
 
-    def __init__(self, listen_port: int, target_port: int) -> None:
+    def __init__(self, listen_port: int, target_port: int, target_host: str = "127.0.0.1") -> None:
         self.port = listen_port
-        self._target = target_port
+        self._target = (target_host, target_port)
         self._links: set[_Link] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
@@ -89,7 +89,7 @@ class Proxy:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            from_server, to_server = await asyncio.open_connection("127.0.0.1", self._target)
+            from_server, to_server = await asyncio.open_connection(*self._target)
         except OSError:
             writer.transport.abort()
             return

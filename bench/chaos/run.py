@@ -19,10 +19,9 @@ from bench.chaos.faults import Torment
 from bench.chaos.fleet import Fleet, allowance_in
 from bench.chaos.journal import Entry, read_journal
 from bench.chaos.people import Pair, make_pairs
-from bench.chaos.site import PLAIN, Site
+from bench.chaos.site import PLAIN, OwnSite, Site
 
 _LOOK_SECONDS = 0.25
-_SAY_SECONDS = 10.0
 _USUAL_START_SECONDS = 1.5
 _WINDOWS = (1, 4, 16)
 
@@ -37,7 +36,7 @@ class Plan:
     """At the end of each the faults stop, and everything has to arrive before the next one begins."""
     round_seconds: float = 0.0
     """A round's messages are let out evenly over so long, so that a short run meets something, too."""
-    pairs: int = 6
+    pairs: int = 5
     clients: int = 4
     """Client processes. Friends are never in the same one."""
     pace: float = 1.0
@@ -58,7 +57,9 @@ class Outcome:
 
 
 def run(site: Site, plan: Plan, disk: Disk | None) -> Outcome:
-    wrappers = (plan.wrapper,) if plan.wrapper else (PLAIN, site.clocked)
+    wrappers = (
+        (plan.wrapper,) if plan.wrapper else (PLAIN, site.clocked) if isinstance(site, OwnSite) else (PLAIN,)
+    )
     began = time.monotonic()
     site.start(wrappers[-1])
     # Where servers start slowly faults come later, and rounds are longer.
@@ -84,7 +85,11 @@ def run(site: Site, plan: Plan, disk: Disk | None) -> Outcome:
     journals = {one.role.journal: read_journal(Path(one.role.journal)) for one in fleet.progress}
     stored = site.stored()
     evidence = [
-        Evidence(pair.conversation, _logs(pair, journals), stored.get(pair.conversation, []))
+        Evidence(
+            pair.conversation,
+            _logs(pair, journals),
+            None if stored is None else stored.get(pair.conversation, []),
+        )
         for pair in pairs
     ]
     findings = check(evidence)
@@ -92,6 +97,7 @@ def run(site: Site, plan: Plan, disk: Disk | None) -> Outcome:
         findings,
         {
             "complete": complete,
+            "seed": plan.seed,
             "messages": sum(len(log.written) for one in evidence for log in one.people),
             "acknowledged": sum(len(one.acknowledged) for one in fleet.progress),
             "pace": round(plan.pace, 2),
@@ -153,16 +159,11 @@ def _round(
 
 def _watch(fleet: Fleet, is_done: Callable[[Fleet], bool], seconds: float) -> bool:
     """Until it is done, or cannot be any more; says now and then how far it is."""
-    began = said = time.monotonic()
+    began = time.monotonic()
     while not is_done(fleet):
-        now = time.monotonic()
-        if now - began > seconds or fleet.failed() or any(one.alarms for one in fleet.progress):
+        if time.monotonic() - began > seconds or fleet.failed() or any(one.alarms for one in fleet.progress):
             return False
-        if now - said > _SAY_SECONDS:
-            said = now
-            acknowledged = sum(len(one.acknowledged) for one in fleet.progress)
-            delivered = sum(one.delivered for one in fleet.progress) // 2
-            print(f"{now - began:6.0f} s  {acknowledged:7} acknowledged  {delivered:7} delivered", flush=True)
+        fleet.say_how_far()
         time.sleep(_LOOK_SECONDS)
         fleet.look()
     return True

@@ -8,13 +8,12 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 from uuid import UUID
 
 import psycopg
@@ -41,24 +40,31 @@ _ENVELOPES = """
 
 @dataclass
 class Process:
-    """One server process and the proxy before it. ``starts`` are the moments at which it was started after a kill."""
+    """One server process, or what stands before several, and our proxy to it.
 
-    server: LiveServer
+    ``server`` is None where somebody else runs it; ``starts`` are the moments at which it was started after a kill.
+    """
+
     proxy: Proxy
+    server: LiveServer | None = None
     starts: list[float] = field(default_factory=list)
-    lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def url(self) -> str:
         return f"https://localhost:{self.proxy.port}"
 
+    @property
+    def own_server(self) -> LiveServer:
+        assert self.server is not None
+        return self.server
+
     def start(self, wrapper: Sequence[str]) -> None:
         """Again until it stands, as a supervisor would: it may be started into a full disk or without its database."""
-        self.server.wrapper = wrapper
+        self.own_server.wrapper = wrapper
         give_up_at = time.monotonic() + _START_SECONDS
         while True:
             try:
-                self.server.start()
+                self.own_server.start()
                 return
             except (RuntimeError, TimeoutError):
                 if time.monotonic() > give_up_at:
@@ -67,34 +73,65 @@ class Process:
 
 
 class Site:
+    """Servers that somebody else runs: only the network to them can be tormented, and the people."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        origin: str,
+        ca_file: Path,
+        processes: Sequence[Process],
+        database_url: str = "",
+    ) -> None:
+        """``folder`` is for what the clients write; ``database_url``, of a PostgreSQL, lets the checker see what is stored."""
+        self.folder, self.origin, self.ca_file = folder, origin, ca_file
+        self.processes, self.database_url = processes, database_url
+
+    def start(self, wrapper: Sequence[str] = PLAIN) -> None:
+        for process in self.processes:
+            process.proxy.start()
+
+    def stop(self) -> None:
+        """Politely. The proxies go with the site."""
+
+    def stored(self) -> dict[UUID, list[StoredRow]] | None:
+        """None where the database cannot be looked into."""
+        if not self.database_url:
+            return None
+        with self.postgresql() as postgresql:
+            return _by_conversation(postgresql.execute(_ENVELOPES).fetchall())
+
+    @contextmanager
+    def postgresql(self) -> Iterator[psycopg.Connection]:
+        with psycopg.connect(self.database_url, autocommit=True, connect_timeout=10) as connection:
+            yield connection
+
+
+class OwnSite(Site):
     """Made by ``sqlite_site`` or ``postgresql_site``, which also end everything that it started."""
 
     def __init__(self, folder: Path, *, processes: int, database_url: str, redis_url: str) -> None:
         """Without URLs there is one process, with SQLite and a Valkey of its own."""
-        self.folder = folder
-        self.database_url = database_url
         self.clock_file = folder / "clock"
         write_offset(self.clock_file, 0.0)
         settings = dict(_NO_LIMITS)
         if database_url:
             settings |= {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
-        origin_port, port = free_port(), free_port()
-        first = LiveServer(folder, port=port, public_port=origin_port, settings=settings)
+        first = LiveServer(folder, port=free_port(), public_port=free_port(), settings=settings)
         servers = [first, *(first.beside() for _ in range(1, processes))]
-        ports = [origin_port, *(free_port() for _ in servers[1:])]
-        self.processes = [
-            Process(server, Proxy(at, server.port)) for server, at in zip(servers, ports, strict=True)
-        ]
+        ports = [first.public_port, *(free_port() for _ in servers[1:])]
+        super().__init__(
+            folder,
+            origin=first.origin,
+            ca_file=first.ca_file,
+            processes=[
+                Process(Proxy(at, server.port), server) for server, at in zip(servers, ports, strict=True)
+            ],
+            database_url=database_url,
+        )
         self.redis_socket = Path(redis_url.removeprefix("unix://") or folder / "var" / "run" / "valkey.sock")
         self._redis_pids: set[int] = set()
-
-    @property
-    def origin(self) -> str:
-        return self.processes[0].server.origin
-
-    @property
-    def ca_file(self) -> Path:
-        return self.processes[0].server.ca_file
 
     @property
     def sqlite_file(self) -> Path | None:
@@ -105,14 +142,19 @@ class Site:
         return (sys.executable, "-m", "bench.chaos.clock", str(self.clock_file))
 
     def start(self, wrapper: Sequence[str] = PLAIN) -> None:
+        super().start()
         for process in self.processes:
-            process.proxy.start()
             process.start(wrapper)
 
     def stop(self) -> None:
-        """Politely. The proxies go with the site."""
         for process in self.processes:
-            process.server.stop()
+            process.own_server.stop()
+
+    def stored(self) -> dict[UUID, list[StoredRow]] | None:
+        if self.sqlite_file is None:
+            return super().stored()
+        with closing(sqlite3.connect(self.sqlite_file)) as connection:
+            return _by_conversation(connection.execute(_ENVELOPES).fetchall())
 
     # Reaching into it
 
@@ -132,24 +174,15 @@ class Site:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
-    @contextmanager
-    def postgresql(self) -> Iterator[psycopg.Connection]:
-        with psycopg.connect(self.database_url, autocommit=True, connect_timeout=10) as connection:
-            yield connection
 
-    def stored(self) -> dict[UUID, list[StoredRow]]:
-        rows: dict[UUID, list[StoredRow]] = {}
-        for conversation, n, side, client_id, envelope_hash, log_hash in self._envelopes():
-            row = StoredRow(n, side, _uuid(client_id), bytes(envelope_hash).hex(), bytes(log_hash).hex())
-            rows.setdefault(_uuid(conversation), []).append(row)
-        return rows
-
-    def _envelopes(self) -> Sequence[tuple[object, int, int, object, bytes, bytes]]:
-        if self.sqlite_file is not None:
-            with closing(sqlite3.connect(self.sqlite_file)) as connection:
-                return connection.execute(_ENVELOPES).fetchall()
-        with self.postgresql() as postgresql:
-            return postgresql.execute(_ENVELOPES).fetchall()
+def _by_conversation(
+    envelopes: Iterable[tuple[object, int, int, object, bytes, bytes]],
+) -> dict[UUID, list[StoredRow]]:
+    rows: dict[UUID, list[StoredRow]] = {}
+    for conversation, n, side, client_id, envelope_hash, log_hash in envelopes:
+        row = StoredRow(n, side, _uuid(client_id), bytes(envelope_hash).hex(), bytes(log_hash).hex())
+        rows.setdefault(_uuid(conversation), []).append(row)
+    return rows
 
 
 def _uuid(value: object) -> UUID:
@@ -162,15 +195,31 @@ def prepare(folder: Path) -> None:
 
 
 @contextmanager
-def sqlite_site(folder: Path, prepared: Path | None = None) -> Iterator[Site]:
+def sqlite_site(folder: Path, prepared: Path | None = None) -> Iterator[OwnSite]:
     """One process as `make run` starts it."""
     _begin_with(prepared, folder)
-    with _ended(Site(folder, processes=1, database_url="", redis_url="")) as site:
+    with _ended(OwnSite(folder, processes=1, database_url="", redis_url="")) as site:
         yield site
 
 
 @contextmanager
-def postgresql_site(folder: Path, prepared: Path | None = None, *, processes: int = 2) -> Iterator[Site]:
+def given_site(
+    folder: Path, *, origin: str, ca_file: Path, urls: Sequence[str], database_url: str = ""
+) -> Iterator[Site]:
+    """One that runs already. Friends are at different ``urls``, whose certificates have to be good for localhost."""
+    targets = [urlsplit(url) for url in urls]
+    processes = [
+        Process(Proxy(free_port(), target.port or 443, target.hostname or "localhost")) for target in targets
+    ]
+    try:
+        yield Site(folder, origin=origin, ca_file=ca_file, processes=processes, database_url=database_url)
+    finally:
+        for process in processes:
+            process.proxy.stop()
+
+
+@contextmanager
+def postgresql_site(folder: Path, prepared: Path | None = None, *, processes: int = 2) -> Iterator[OwnSite]:
     """Several processes on a PostgreSQL and a Valkey from pip."""
     _begin_with(prepared, folder)
     with (
@@ -179,9 +228,9 @@ def postgresql_site(folder: Path, prepared: Path | None = None, *, processes: in
     ):
         redis_url = f"unix://{quote(str(valkey.socket))}"
         with _ended(
-            Site(folder, processes=processes, database_url=database_url, redis_url=redis_url)
+            OwnSite(folder, processes=processes, database_url=database_url, redis_url=redis_url)
         ) as site:
-            site.processes[0].server.manage("migrate", "--verbosity", "0")
+            site.processes[0].own_server.manage("migrate", "--verbosity", "0")
             yield site
 
 
@@ -202,13 +251,13 @@ def _postgresql(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def _ended(site: Site) -> Iterator[Site]:
+def _ended(site: OwnSite) -> Iterator[OwnSite]:
     try:
         yield site
     finally:
         site.redis_pid()  # A server that is killed leaves its own behind.
         for process in site.processes:
             with suppress(AssertionError, subprocess.TimeoutExpired):
-                process.server.kill()
+                process.own_server.kill()
             process.proxy.stop()
         site.end_forgotten_redis()
