@@ -1,6 +1,6 @@
 """The clients of some people in one process: each writes to a friend, reads everything, and checks all of it.
 
-python -m bench.chaos.client ROLES.json; it never ends by itself, and may be killed at any moment. The next one goes on from
+python -m bench.chaos.client ROLES.json; it ends with its parent only, and may be killed at any moment. The next one goes on from
 the journals: what was written and not acknowledged is asked for and sent again, under the same client ids.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import time
 from collections.abc import Coroutine, Iterable
@@ -415,7 +416,13 @@ async def _live(roles: Iterable[Role]) -> None:
         assert isinstance(person, Person)
         person.take_part(role)
         people.append(person)
-    await asyncio.gather(*(person.live() for person in people))
+    parent = os.getppid()
+    living = asyncio.gather(*(person.live() for person in people))
+    while os.getppid() == parent and not living.done():
+        await asyncio.wait([living], timeout=1)
+    living.cancel()
+    with suppress(asyncio.CancelledError):
+        await living
 
 
 def main() -> None:

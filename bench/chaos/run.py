@@ -73,10 +73,12 @@ def run(site: Site, plan: Plan, disk: Disk | None) -> Outcome:
     fleet.allow(0)
     fleet.start()
     settled: list[float] = []
-    complete = all(_round(number, fleet, torment, plan, began, settled) for number in range(plan.rounds))
-    ended = time.monotonic()
-    crashed = fleet.failed()
-    fleet.stop()
+    try:
+        complete = all(_round(number, fleet, torment, plan, began, settled) for number in range(plan.rounds))
+        ended = time.monotonic()
+        crashed = fleet.failed()
+    finally:
+        fleet.stop()
     site.stop()
     if torment.errors:
         raise RuntimeError("A fault could not be done.") from torment.errors[0]

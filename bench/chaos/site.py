@@ -27,6 +27,7 @@ from securechat.serving.valkey import EmbeddedValkey
 from tests.live_server import LiveServer, free_port
 
 PLAIN: tuple[str, ...] = ()
+_SQLITE_FILE = Path("var") / "securechat.sqlite3"
 _START_AGAIN_SECONDS = 0.3
 _START_SECONDS = 60.0
 _NO_LIMITS = dict.fromkeys(
@@ -115,9 +116,7 @@ class OwnSite(Site):
         """Without URLs there is one process, with SQLite and a Valkey of its own."""
         self.clock_file = folder / "clock"
         write_offset(self.clock_file, 0.0)
-        settings = dict(_NO_LIMITS)
-        if database_url:
-            settings |= {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
+        settings = {**_NO_LIMITS, "DATABASE_URL": database_url or _sqlite_url(folder), "REDIS_URL": redis_url}
         first = LiveServer(folder, port=free_port(), public_port=free_port(), settings=settings)
         servers = [first, *(first.beside() for _ in range(1, processes))]
         ports = [first.public_port, *(free_port() for _ in servers[1:])]
@@ -135,7 +134,7 @@ class OwnSite(Site):
 
     @property
     def sqlite_file(self) -> Path | None:
-        return None if self.database_url else self.folder / "var" / "securechat.sqlite3"
+        return None if self.database_url else self.folder / _SQLITE_FILE
 
     @property
     def clocked(self) -> tuple[str, ...]:
@@ -189,9 +188,14 @@ def _uuid(value: object) -> UUID:
     return value if isinstance(value, UUID) else UUID(str(value))
 
 
+def _sqlite_url(folder: Path) -> str:
+    return f"sqlite:///{folder / _SQLITE_FILE}"
+
+
 def prepare(folder: Path) -> None:
     """Keys, certificates, static files and an empty SQLite database, for any number of sites to begin with."""
-    LiveServer(folder, port=0, public_port=0).prepare()
+    settings = {"DATABASE_URL": _sqlite_url(folder)}
+    LiveServer(folder, port=0, public_port=0, settings=settings).prepare()
 
 
 @contextmanager
