@@ -79,6 +79,7 @@ class Hub:
         self._notes: asyncio.Queue[events.Event] = asyncio.Queue(settings.HUB_QUEUE_EVENTS)
         self._rings: list[events.Event] = []
         self._something_to_ring = asyncio.Event()
+        self._has_said_hello = False
         self._stop_hearing = events.listen(self._hear_own)
         work = (
             self._writer.run,
@@ -245,11 +246,19 @@ class Hub:
                 await events.apublish(event)
 
     async def _listen(self) -> None:
-        await doorbell.listen(self._note, self._catch_up.listens)
+        await doorbell.listen(self._note, self._listens)
+
+    def _listens(self, listens: bool) -> None:
+        """The one that was here before may have died with something stored and acknowledged that it had not rung yet."""
+        self._catch_up.listens(listens)
+        if listens and not self._has_said_hello:
+            self._has_said_hello = True
+            self._ring_later(events.RingsMissed(seconds=0))
 
     def _hear_own(self, event: events.Event) -> None:
         """In the thread that published it. What this hub rang itself it has already delivered."""
-        if not isinstance(event, events.EnvelopesStored | events.EpochAppended | events.HeadStored):
+        told_already = events.EnvelopesStored | events.EpochAppended | events.HeadStored | events.RingsMissed
+        if not isinstance(event, told_already):
             self._loop.call_soon_threadsafe(self._note, event)
 
     def _note(self, event: events.Event) -> None:

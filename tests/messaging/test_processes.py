@@ -149,6 +149,33 @@ async def test_what_a_process_stored_and_died_before_it_told_anybody_is_told_whe
     assert str(conversation).encode() in message["data"]
 
 
+async def test_a_process_that_begins_makes_the_others_look_for_what_one_that_died_did_not_ring(
+    a: Person, b: Person, conversation: UUID
+) -> None:
+    async with async_client().pubsub() as other_process:
+        await other_process.subscribe(events.CHANNEL)
+        async with a.socket(), asyncio.timeout(5):
+            while True:
+                message = await other_process.get_message(ignore_subscribe_messages=True, timeout=5)
+                if message and b'"missed"' in message["data"]:
+                    break
+
+
+async def test_what_was_not_rung_is_found_when_another_process_begins(
+    a: Person, b: Person, conversation: UUID
+) -> None:
+    tab = a.tab(conversation)
+    frame = tab.send()
+    async with b.socket() as bob:
+        await listening()
+        await sync_to_async(append_epoch)(a, tab)
+        await sync_to_async(store)(a, [frame])
+
+        await ring_as_another_process(events.RingsMissed(seconds=0))
+
+        assert (await bob.next(protocol.EnvelopeNew)).row.envelope == frame.envelope
+
+
 async def test_nonsense_in_redis_is_not_heard(a: Person, b: Person, conversation: UUID) -> None:
     async with a.socket() as alice:
         await listening()
