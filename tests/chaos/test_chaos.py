@@ -10,7 +10,7 @@ from bench.chaos.lab import DATABASES, torment
 from bench.chaos.run import Plan
 
 # The limit is for a busy machine.
-PLAN = Plan(messages=1_200, seconds=400, seed=6, rounds=3, round_seconds=5, pairs=3, clients=2, pace=0.5)
+PLAN = Plan(messages=960, seconds=400, seed=6, rounds=2, round_seconds=6, pairs=3, clients=2, pace=0.5)
 
 
 @pytest.mark.parametrize("database", DATABASES)
