@@ -6,13 +6,16 @@ TOOL_ENV := SECRET_KEY=only-for-tools-0123456789-abcdefghijklmnopqrstuvwxyz ENV_
 SOURCES := manage.py accounts friends messaging securechat scripts tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo build test check format layers bench bench-peers dev clean
+.PHONY: help run run-cluster demo build test check format layers bench bench-peers chaos dev clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 run:  ## install what is missing, build, and serve on https://localhost:8443 (PORT=… for another port)
 	@PORT="$(PORT)" $(WITH_PYTHON) scripts/run.py
+
+run-cluster:  ## three processes on PostgreSQL and Valkey behind HAProxy or nginx (PORT=…, PROXY=nginx, PROCESSES=…)
+	@PORT="$(PORT)" $(WITH_PYTHON) scripts/cluster.py
 
 demo:  ## two friends with a conversation, in the running server or in one started for it
 	@$(WITH_PYTHON) scripts/demo.py
@@ -41,6 +44,9 @@ bench: dev build  ## messages each second, how soon and at what cost (ARGS="--fo
 bench-peers: dev build  ## the same with Prosody and ejabberd, which it installs where it may (root, Debian)
 	$(PY) -m bench.peers.install
 	$(PY) -m bench.throughput $(ARGS)
+
+chaos: dev build  ## 100,000 messages on each database while everything breaks: is one lost? (ARGS="--messages 2000")
+	$(PY) -m bench.chaos $(ARGS)
 
 dev:
 	@$(WITH_PYTHON) scripts/check.py install

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -79,6 +79,7 @@ class Hub:
         self._notes: asyncio.Queue[events.Event] = asyncio.Queue(settings.HUB_QUEUE_EVENTS)
         self._rings: list[events.Event] = []
         self._something_to_ring = asyncio.Event()
+        self._has_said_hello = False
         self._stop_hearing = events.listen(self._hear_own)
         work = (
             self._writer.run,
@@ -111,7 +112,9 @@ class Hub:
             await self._presence.look_at(
                 {m.peer_id for m in introduction.memberships.values() if m.open and m.peer_id}
             )
-        for membership in introduction.memberships.values():
+        for conversation, membership in introduction.memberships.items():
+            if conversation not in self._of_conversation:  # A browser asks for everything when it is welcome.
+                self._told[conversation] = introduction.last_ns.get(conversation, 0)
             self._adopt(connection, membership)
         connection.is_ready = True
         connection.send(
@@ -198,6 +201,7 @@ class Hub:
 
     def _deliver(self, done: Sequence[tuple[Waiting, Outcome]]) -> None:
         spans: dict[UUID, tuple[int, int]] = {}
+        again: list[tuple[UUID, int, int]] = []
         for waiting, outcome in done:
             if isinstance(outcome, DomainError):
                 waiting.sender.send(protocol.refusal(outcome, waiting.ref))
@@ -206,12 +210,16 @@ class Hub:
             waiting.sender.send_text(_stored_text(waiting, outcome))
             if outcome.new:
                 spans[conversation] = (spans.get(conversation, (outcome.n, 0))[0], outcome.n)
-                text = _new_text(waiting, outcome)
-                for connection in self._of_conversation.get(conversation, ()):
-                    if connection is not waiting.sender:
-                        connection.send_text(text)
-        if spans:
-            rows = tuple((conversation, first, last) for conversation, (first, last) in spans.items())
+            else:  # Who stored it may have died before anybody was told.
+                again.append((conversation, outcome.n, outcome.n))
+                if outcome.n <= self._told.get(conversation, 0):
+                    continue
+            text = _new_text(waiting, outcome)
+            for connection in self._of_conversation.get(conversation, ()):
+                if connection is not waiting.sender:
+                    connection.send_text(text)
+        rows = (*((conversation, first, last) for conversation, (first, last) in spans.items()), *again)
+        if rows:
             self._note_as_told(rows)
             self._ring_later(events.EnvelopesStored(rows))
 
@@ -238,11 +246,19 @@ class Hub:
                 await events.apublish(event)
 
     async def _listen(self) -> None:
-        await doorbell.listen(self._note, self._catch_up.listens)
+        await doorbell.listen(self._note, self._listens)
+
+    def _listens(self, listens: bool) -> None:
+        """The one that was here before may have died with something stored and acknowledged that it had not rung yet."""
+        self._catch_up.listens(listens)
+        if listens and not self._has_said_hello:
+            self._has_said_hello = True
+            self._ring_later(events.RingsMissed(seconds=0))
 
     def _hear_own(self, event: events.Event) -> None:
         """In the thread that published it. What this hub rang itself it has already delivered."""
-        if not isinstance(event, events.EnvelopesStored | events.EpochAppended | events.HeadStored):
+        told_already = events.EnvelopesStored | events.EpochAppended | events.HeadStored | events.RingsMissed
+        if not isinstance(event, told_already):
             self._loop.call_soon_threadsafe(self._note, event)
 
     def _note(self, event: events.Event) -> None:
@@ -346,14 +362,16 @@ class Hub:
     # What was not heard
 
     async def _look(self, since: datetime) -> None:
+        """Tells of what was stored since then, by the clocks of those who stored it; a visit finds it by its number."""
+        await self._tell_what_was_missed(await self.read(news.active_since, since))
+
+    async def _tell_what_was_missed(self, last_ns: Mapping[UUID, int]) -> None:
         """Tells of envelopes that are stored and of which no socket here was told."""
         spans = []
-        for conversation, last in (await self.read(news.active_since, since)).items():
-            told = self._told.get(conversation)
-            if conversation not in self._of_conversation or (told is not None and told >= last):
-                continue
-            first = last if told is None or last - told > _CATCH_UP_ROWS else told + 1
-            spans.append((conversation, first, last))
+        for conversation, last in last_ns.items():
+            told = self._told.get(conversation, 0)
+            if conversation in self._of_conversation and told < last:
+                spans.append((conversation, last if last - told > _CATCH_UP_ROWS else told + 1, last))
         await self._envelopes_stored(spans)
 
     async def _visit(self, user_id: int) -> None:
@@ -366,6 +384,7 @@ class Hub:
             for membership in now.memberships.values():
                 if connection.memberships.get(membership.conversation) != membership:
                     await self._friendship_changed([user_id], membership.conversation)
+            await self._tell_what_was_missed(now.last_ns)
 
     # What goes by the clock
 

@@ -22,11 +22,15 @@ from messaging.services.conversations import Membership, row_of
 @dataclass(frozen=True)
 class Introduction:
     memberships: dict[UUID, Membership]
+    last_ns: dict[UUID, int]
+    """Of each conversation, as it was after the memberships were read."""
     requests: int
 
 
 def introduction(user: User) -> Introduction:
-    return Introduction(conversations.memberships_of(user), waiting_requests(user))
+    memberships = conversations.memberships_of(user)
+    own = Conversation.objects.visible_to(user).values_list("pk", "last_n")
+    return Introduction(memberships, dict(own), waiting_requests(user))
 
 
 def waiting_requests(user: User) -> int:

@@ -6,6 +6,7 @@ import os
 import secrets
 import socket
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -34,9 +35,16 @@ def choose_port() -> None:
 
 def prepare(*, development: bool = False) -> None:
     """Everything that `manage.py serve` needs."""
+    steps = Steps(5)
+    prepare_program(steps, development=development)
+    with steps.step("Preparing keys, certificates and the database"):
+        prepare_data()
+
+
+def prepare_program(steps: Steps, *, development: bool = False) -> None:
+    """Four steps of it: what does not depend on where the data is."""
     toolbox.check_folder()
     _check_port()
-    steps = Steps(5)
     with steps.step("Installing the Python packages"):
         toolbox.install_python_packages(development=development)
     with steps.step("Installing the client's packages"):
@@ -47,12 +55,15 @@ def prepare(*, development: bool = False) -> None:
     with steps.step("Collecting the static files"):
         write_env_file()
         collect_static_files()
-    with steps.step("Preparing keys, certificates and the database"):
-        run(
-            [PYTHON, "scripts/first_data.py"],
-            log="first-data",
-            otherwise="The server's keys, certificates or tables could not be prepared.",
-        )
+
+
+def prepare_data(environment: Mapping[str, str] | None = None) -> None:
+    run(
+        [PYTHON, "scripts/first_data.py"],
+        log="first-data",
+        otherwise="The server's keys, certificates or tables could not be prepared.",
+        environment=environment,
+    )
 
 
 def build() -> None:
@@ -107,7 +118,7 @@ def _manage(command: str, *arguments: str, otherwise: str) -> None:
 
 def _check_port() -> None:
     """Now rather than after a minute; `serve` looks again."""
-    port = int(setting("LISTEN_PORT") or urlsplit(public_origin()).port or 443)
+    port = listen_port()
     address = setting("LISTEN_ADDRESS") or "127.0.0.1"
     try:
         socket.create_server(
@@ -125,6 +136,10 @@ def _check_port() -> None:
 
 def public_origin() -> str:
     return setting("PUBLIC_ORIGIN") or "https://localhost:8443"
+
+
+def listen_port() -> int:
+    return int(setting("LISTEN_PORT") or urlsplit(public_origin()).port or 443)
 
 
 def setting(name: str) -> str:

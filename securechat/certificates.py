@@ -6,11 +6,13 @@ and nothing else. Files in ``CERTS_DIR``: ``root.crt``, ``root.key``, ``server.c
 
 from __future__ import annotations
 
+import fcntl
 import ipaddress
 import os
 import re
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -71,14 +73,32 @@ def init(*, new_root: bool = False, now: datetime | None = None) -> bool:
     if files().is_own:
         _check_pair(files())
         return False
-    root_is_missing = not root_file().exists()
-    if root_is_missing or new_root:
-        _make_root(now)
-    if root_is_missing or new_root or is_due(now=now):
-        renew(now=now)
-        return True
-    _check_pair(files())
-    return False
+    if root_file().exists() and not new_root and not is_due(now=now):
+        return False
+    with _one_at_a_time():
+        root_is_missing = not root_file().exists()
+        if root_is_missing or new_root:
+            _make_root(now)
+        if root_is_missing or new_root or is_due(now=now):
+            renew(now=now)
+            return True
+        return False
+
+
+@contextmanager
+def _one_at_a_time() -> Iterator[None]:
+    """Several processes share the folder, and could leave the key of one beside the certificate of another."""
+    folder = Path(settings.CERTS_DIR)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise CertificateProblem(f"{folder} cannot be written: {error.strerror}.") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def is_due(*, now: datetime | None = None) -> bool:

@@ -87,7 +87,7 @@ class PresenceChanged:
 
 @dataclass(frozen=True)
 class RingsMissed:
-    """Some process could not ring for so long until now: what it did meanwhile is in the database."""
+    """Some process could not ring for so long until now, or begins where one may have died: what was done is in the database."""
 
     seconds: int
     kind: Literal["missed"] = "missed"

@@ -18,13 +18,11 @@ class CanonicalOriginMiddleware:
     person under two names of the server would be two different people.
     """
 
-    exempt_paths = ("/healthz", "/readyz")
-
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        if request.path in self.exempt_paths or request.get_host() == urlsplit(settings.PUBLIC_ORIGIN).netloc:
+        if request.get_host() == urlsplit(settings.PUBLIC_ORIGIN).netloc:
             return self.get_response(request)
         if request.method in ("GET", "HEAD"):
             return HttpResponsePermanentRedirect(settings.PUBLIC_ORIGIN + request.get_full_path())

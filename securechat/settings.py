@@ -39,6 +39,8 @@ VAR_DIR = env.path("VAR_DIR", default=str(BASE_DIR / "var"))()
 LISTEN_ADDRESS = env.str("LISTEN_ADDRESS", default="127.0.0.1")
 LISTEN_PORT = env.int("LISTEN_PORT", default=urlsplit(PUBLIC_ORIGIN).port or 443)
 REDIRECT_PORT = env.int("REDIRECT_PORT", default=0)
+# Who says with the PROXY protocol whose connection it passes on: addresses or networks.
+TRUSTED_PROXIES: list[str] = env.list("TRUSTED_PROXIES", default=[])
 MAX_BODY_BYTES = 2_097_152
 HEADER_DEADLINE = timedelta(seconds=10)  # For the TLS handshake and a request's first line and headers.
 BODY_DEADLINE = timedelta(
@@ -49,6 +51,8 @@ SEND_DEADLINE = timedelta(seconds=env.int("SEND_DEADLINE_SECONDS", default=10)) 
 MAX_CONNECTIONS = env.int("MAX_CONNECTIONS", default=10_000)
 MAX_CONNECTIONS_PER_ADDRESS = env.int("MAX_CONNECTIONS_PER_ADDRESS", default=256)
 SHUTDOWN_DEADLINE = timedelta(seconds=5)
+HEALTH_DEADLINE = timedelta(milliseconds=2500)  # For all that /readyz looks at.
+HEALTH_GIVE_UP = timedelta(seconds=30)  # How long a look that hangs keeps the next one from being made.
 CERTS_DIR = env.path("CERTS_DIR", default=str(BASE_DIR / "certs"))()
 TLS_CERTIFICATE_FILE = env.str("TLS_CERTIFICATE_FILE", default="")
 TLS_KEY_FILE = env.str("TLS_KEY_FILE", default="")
@@ -82,6 +86,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "securechat.health.HealthMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "securechat.middleware.CanonicalOriginMiddleware",

@@ -21,7 +21,6 @@ urlpatterns = [
     path("about/", views.about, name="about"),
     path("what-the-server-sees/", views.what_the_server_sees, name="what-the-server-sees"),
     path("build/", views.running_build, name="build"),
-    path("healthz", views.healthz, name="healthz"),
     path(f"{settings.ADMIN_PATH}/", admin.site.urls),
 ]
 

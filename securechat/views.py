@@ -1,4 +1,4 @@
-"""The pages that belong to no app: start, trust, health, and what is shown when something goes wrong."""
+"""The pages that belong to no app: start, trust, and what is shown when something goes wrong."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ import segno
 from django.conf import settings
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import ObjectDoesNotExist
-from django.db import DatabaseError, connection
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.views.decorators.http import require_safe
-from redis import RedisError
 
 from accounts.models import User
-from securechat import assets, builds, certificates, redis, server_view
+from securechat import assets, builds, certificates, server_view
 from securechat.templatetags.build import style
 
 
@@ -98,29 +96,6 @@ def running_build(request: HttpRequest) -> JsonResponse:
     """What an open page asks to notice that it is an old one."""
     build = assets.running_build()
     return JsonResponse({"version": build.version, "fingerprint": build.fingerprint})
-
-
-@require_safe
-def healthz(request: HttpRequest) -> JsonResponse:
-    """503 when nothing could be stored. Without Redis messages still are, so that is said and no more."""
-    parts = {"database": _database_answers(), "redis": _redis_answers()}
-    return JsonResponse(parts, status=200 if parts["database"] else 503)
-
-
-def _database_answers() -> bool:
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    except DatabaseError:
-        return False
-    return True
-
-
-def _redis_answers() -> bool:
-    try:
-        return bool(redis.client().ping())
-    except (RedisError, OSError):
-        return False
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

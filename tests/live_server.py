@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -85,6 +85,11 @@ class LiveServer:
             capture_output=True,
             text=True,
         ).stdout
+
+    def beside(self) -> LiveServer:
+        """One more process on the same keys, certificates and origin. Both need a ``DATABASE_URL`` and a ``REDIS_URL``."""
+        assert {"DATABASE_URL", "REDIS_URL"} <= self.settings.keys()
+        return replace(self, port=free_port())
 
     def prepare(self) -> None:
         (self.directory / "var").mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
-from django.db import DatabaseError, connection
 from django.test import Client, RequestFactory
 from django.urls import reverse
 from django.utils.timezone import now
@@ -250,13 +249,6 @@ def test_a_form_sent_to_another_name_is_refused_and_not_repeated(
     assert settings.PUBLIC_ORIGIN in response.content.decode()
 
 
-@pytest.mark.django_db
-def test_health_is_told_under_every_name(stranger: Client, settings: Settings) -> None:
-    settings.ALLOWED_HOSTS = ["testserver", "localhost"]
-
-    assert stranger.get("/healthz", headers={"host": "localhost:8443"}).status_code == 200
-
-
 # Start
 
 
@@ -384,38 +376,6 @@ def test_the_qr_code_is_a_picture_without_inline_style(stranger: Client) -> None
     assert response.content.startswith(b"<?xml")
     assert b"style=" not in response.content
     assert b"<script" not in response.content
-
-
-# Health
-
-
-@pytest.mark.django_db
-def test_health_names_the_parts_that_answer(stranger: Client) -> None:
-    response = stranger.get("/healthz")
-
-    assert response.status_code == 200
-    assert response.json() == {"database": True, "redis": True}
-
-
-@pytest.mark.django_db
-def test_without_redis_the_server_still_stores_messages(stranger: Client, settings: Settings) -> None:
-    settings.EFFECTIVE_REDIS_URL = "unix:///nonexistent/valkey.sock"
-
-    response = stranger.get("/healthz")
-
-    assert response.status_code == 200
-    assert response.json() == {"database": True, "redis": False}
-
-
-@pytest.mark.django_db
-def test_without_a_database_the_server_is_not_healthy(rf: RequestFactory) -> None:
-    def fail(*_: object) -> None:
-        raise DatabaseError
-
-    with connection.execute_wrapper(fail):
-        response = views.healthz(rf.get("/healthz"))
-
-    assert response.status_code == 503
 
 
 # When something goes wrong

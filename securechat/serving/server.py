@@ -22,6 +22,7 @@ from twisted.logger import globalLogBeginner
 
 from securechat.serving.admission import Admission
 from securechat.serving.guards import GuardedHTTPFactory, GuardedWebSocketFactory, GuardedWebSocketProtocol
+from securechat.serving.proxied import as_proxies_say
 from securechat.serving.redirect import RedirectFactory
 from securechat.serving.tls import TLSContexts
 from securechat.serving.transport import TLSTransport, Transport
@@ -134,10 +135,12 @@ class GuardedServer(Server):
     async def _accept(self) -> None:
         admission, loop = Admission(), asyncio.get_running_loop()
         secure = partial(TLSTransport, self.http_factory, admission, contexts=self._contexts)
-        self.listeners.append(await loop.create_server(secure, sock=self.endpoints[0]))
+        self.listeners.append(await loop.create_server(as_proxies_say(secure), sock=self.endpoints[0]))
         if self._redirect_listener:
             plain = partial(Transport, RedirectFactory(), admission)
-            self.listeners.append(await loop.create_server(plain, sock=self._redirect_listener))
+            self.listeners.append(
+                await loop.create_server(as_proxies_say(plain), sock=self._redirect_listener)
+            )
 
     def _end(self) -> Deferred[None]:
         latest = threading.Timer(settings.SHUTDOWN_DEADLINE.total_seconds() - 0.5, self._force_the_end)

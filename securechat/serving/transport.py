@@ -36,6 +36,8 @@ class Transport(asyncio.Protocol):
     """One connection; ``protocol`` is whoever speaks on it now, as Daphne replaces it at an upgrade to WebSocket."""
 
     is_secure = False
+    client: IPv4Address | IPv6Address | None = None
+    """Whose connection it is, where a proxy says so; else that of the peer."""
 
     def __init__(self, factory: Any, admission: Admission) -> None:
         self._factory = factory
@@ -52,7 +54,7 @@ class Transport(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Who is over a limit is turned away before anything else is made for them."""
         self._transport = cast(asyncio.Transport, transport)
-        self._peer = _address(transport.get_extra_info("peername"))
+        self._peer = self.client or _address(transport.get_extra_info("peername"))
         self._host = _address(transport.get_extra_info("sockname"))
         if self._peer is None or not self._admission.admits(network_of(self._peer.host)):
             self._transport.abort()

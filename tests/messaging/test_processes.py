@@ -31,10 +31,12 @@ from tests.messaging.make_objects import Tab
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def store(person: Person, frames: Sequence[protocol.SendEnvelope]) -> list[Outcome]:
-    """As another process's writer does."""
+def store(
+    person: Person, frames: Sequence[protocol.SendEnvelope], *, behind: timedelta = timedelta(0)
+) -> list[Outcome]:
+    """As another process's writer does, whose clock may be behind."""
     batch = [submission_of(person, frame) for frame in frames]
-    return delivery.store(batch, now=timezone.now())
+    return delivery.store(batch, now=timezone.now() - behind)
 
 
 def submission_of(person: Person, frame: protocol.SendEnvelope, *, checked_at_seq: int = 2) -> Submission:
@@ -125,6 +127,55 @@ async def test_this_process_rings_once_for_a_batch_and_hears_nothing_of_its_own(
     assert all(events.decode(data) is None for data in rung)
 
 
+async def test_what_a_process_stored_and_died_before_it_told_anybody_is_told_when_it_is_sent_again(
+    a: Person, b: Person, conversation: UUID
+) -> None:
+    tab = a.tab(conversation)
+    frame = tab.send()
+    async with a.socket() as alice, b.socket() as bob, async_client().pubsub() as other_process:
+        await listening()
+        await other_process.subscribe(events.CHANNEL)
+        await sync_to_async(append_epoch)(a, tab)
+        await sync_to_async(store)(a, [frame])
+
+        assert (await alice.ask(frame, protocol.EnvelopeStored)).n == 1
+
+        assert (await bob.next(protocol.EnvelopeNew)).row.envelope == frame.envelope
+        async with asyncio.timeout(5):
+            while True:
+                message = await other_process.get_message(ignore_subscribe_messages=True, timeout=5)
+                if message and b'"envelopes"' in message["data"]:
+                    break
+    assert str(conversation).encode() in message["data"]
+
+
+async def test_a_process_that_begins_makes_the_others_look_for_what_one_that_died_did_not_ring(
+    a: Person, b: Person, conversation: UUID
+) -> None:
+    async with async_client().pubsub() as other_process:
+        await other_process.subscribe(events.CHANNEL)
+        async with a.socket(), asyncio.timeout(5):
+            while True:
+                message = await other_process.get_message(ignore_subscribe_messages=True, timeout=5)
+                if message and b'"missed"' in message["data"]:
+                    break
+
+
+async def test_what_was_not_rung_is_found_when_another_process_begins(
+    a: Person, b: Person, conversation: UUID
+) -> None:
+    tab = a.tab(conversation)
+    frame = tab.send()
+    async with b.socket() as bob:
+        await listening()
+        await sync_to_async(append_epoch)(a, tab)
+        await sync_to_async(store)(a, [frame])
+
+        await ring_as_another_process(events.RingsMissed(seconds=0))
+
+        assert (await bob.next(protocol.EnvelopeNew)).row.envelope == frame.envelope
+
+
 async def test_nonsense_in_redis_is_not_heard(a: Person, b: Person, conversation: UUID) -> None:
     async with a.socket() as alice:
         await listening()
@@ -186,6 +237,21 @@ async def test_when_redis_comes_everything_is_caught_up(
             await ring_as_another_process(events.KeysChanged(b.user.pk))
             assert await alice.next(protocol.KeysChanged)
             assert (await alice.ask(tab.send(2), protocol.EnvelopeStored)).n == 2
+
+
+async def test_what_was_stored_by_a_wrong_clock_is_caught_up_too(
+    a: Person, b: Person, conversation: UUID, no_redis: Path
+) -> None:
+    tab = a.tab(conversation)
+    frames = [tab.send(), tab.send()]
+    async with b.socket() as bob:
+        await sync_to_async(append_epoch)(a, tab)
+        await sync_to_async(store)(a, frames, behind=timedelta(days=1))
+
+        with EmbeddedValkey(no_redis):
+            told = [(await bob.next(protocol.EnvelopeNew)).row.n for _ in frames]
+
+    assert told == [1, 2]
 
 
 async def test_when_redis_goes_nobody_is_shown_as_online(

@@ -505,7 +505,7 @@ class Peer:
             )
             crypto.check_log_hash(conversation.log, from_base64url(page["before_hash"]))
             for frame in page["rows"]:
-                row = _row(frame)
+                row = row_of(frame)
                 await self._with_fresh_chains(conversation, partial(conversation.take_row, row))
             more = page["more"]
         if page["last_n"] != conversation.log.n and not page["rows"]:
@@ -845,7 +845,7 @@ def _chain_of(stored: Any) -> tuple[bytes, ...]:
     return tuple(from_base64url(entry) for entry in stored["chain"])
 
 
-def _row(frame: Frame) -> Row:
+def row_of(frame: Frame) -> Row:
     side = frame["side"]
     if side not in (0, 1):
         raise wire.Malformed("side")

@@ -14,6 +14,7 @@ from websockets.typing import Origin
 
 MAX_FRAME_BYTES = 131_072
 ANSWER_SECONDS = 30
+PING_SECONDS = 20
 Frame = dict[str, Any]
 
 
@@ -44,30 +45,45 @@ class Socket:
         self._reader = asyncio.create_task(self._read())
 
     @classmethod
-    async def open(cls, origin: str, *, cookie: str, tls: ssl.SSLContext) -> Socket:
+    async def open(
+        cls,
+        origin: str,
+        *,
+        cookie: str,
+        tls: ssl.SSLContext,
+        at: str | None = None,
+        ping_seconds: float = PING_SECONDS,
+    ) -> Socket:
+        """``at`` is where that origin is reached, if not under its own address."""
         connection = await connect(
-            origin.replace("https://", "wss://", 1) + "/ws/",
+            (at or origin).replace("https://", "wss://", 1) + "/ws/",
             ssl=tls,
             origin=Origin(origin),
             additional_headers={"Cookie": cookie},
             max_size=MAX_FRAME_BYTES,
             proxy=None,
+            ping_interval=ping_seconds,
+            ping_timeout=ping_seconds,
         )
         return cls(connection)
 
     async def request(self, type_: str, **fields: Any) -> Frame:
         """The answer. Raises ``SocketRefused``, ``SocketClosed`` or ``TimeoutError``."""
+        return await asyncio.wait_for(await self.post(type_, **fields), ANSWER_SECONDS)
+
+    async def post(self, type_: str, **fields: Any) -> asyncio.Future[Frame]:
+        """Sent; the answer is to come, or ``SocketRefused`` or ``SocketClosed``."""
         self._last_ref += 1
         ref = self._last_ref
         answer: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
         self._waiting[ref] = answer
+        answer.add_done_callback(lambda _: self._waiting.pop(ref, None))
         try:
             await self._connection.send(json.dumps({"type": type_, "ref": ref, **fields}))
-            return await asyncio.wait_for(answer, ANSWER_SECONDS)
         except ConnectionClosed:
+            answer.cancel()
             raise SocketClosed(self._connection.close_code) from None
-        finally:
-            self._waiting.pop(ref, None)
+        return answer
 
     async def next_event(self, type_: str, *, seconds: float = ANSWER_SECONDS) -> Frame:
         """The next event of that type; others before it are dropped."""
@@ -76,6 +92,16 @@ class Socket:
                 event = await self.events.get()
                 if event["type"] == type_:
                     return event
+
+    async def closed(self) -> int | None:
+        """Waits until the connection is gone, however that comes; its close code."""
+        await asyncio.wait([self._reader])
+        return self._connection.close_code
+
+    async def drop(self) -> None:
+        """Without a goodbye, for a peer that may not answer one."""
+        self._connection.transport.abort()
+        await self.closed()
 
     async def close(self) -> None:
         await self._connection.close()
@@ -86,7 +112,7 @@ class Socket:
         with suppress(ConnectionClosed):
             async for text in self._connection:
                 self._take(json.loads(text))
-        for answer in self._waiting.values():
+        for answer in list(self._waiting.values()):
             if not answer.done():
                 answer.set_exception(SocketClosed(self._connection.close_code))
 

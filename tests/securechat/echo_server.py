@@ -24,7 +24,7 @@ async def application(
     scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
 ) -> None:
     if scope["type"] == "websocket":
-        await _echo_frames(receive, send)
+        await _echo_frames(scope, receive, send)
         return
     size = 0
     while True:
@@ -38,7 +38,7 @@ async def application(
             receive, lambda: send({"type": "http.response.body", "body": CHUNK, "more_body": True})
         )
         return
-    body = str(size).encode()
+    body = scope["client"][0].encode() if scope["path"] == "/address" else str(size).encode()
     await send(
         {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]}
     )
@@ -46,7 +46,7 @@ async def application(
 
 
 async def _echo_frames(
-    receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
+    scope: Message, receive: Callable[[], Awaitable[Message]], send: Callable[[Message], Awaitable[None]]
 ) -> None:
     await receive()
     await send({"type": "websocket.accept"})
@@ -54,6 +54,8 @@ async def _echo_frames(
         if message["text"] == "send":
             message = await _send_until(receive, lambda: send({"type": "websocket.send", "bytes": CHUNK}))
             break
+        if message["text"] == "address":
+            message = {"text": scope["client"][0]}
         if message["text"] == "hold":
             message = {"text": await _digest_after_a_while(receive)}
         await send({"type": "websocket.send", "text": message["text"]})

@@ -8,6 +8,7 @@ import socket
 import ssl
 import subprocess
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
@@ -135,6 +136,16 @@ def test_a_second_init_changes_nothing(folder: Path) -> None:
 
     assert not certificates.init()
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_processes_that_start_together_make_one_certificate(folder: Path) -> None:
+    for _ in range(3):
+        shutil.rmtree(folder, ignore_errors=True)
+        with ThreadPoolExecutor(4) as pool:
+            made = [start.result() for start in [pool.submit(certificates.init) for _ in range(4)]]
+
+        assert sorted(made) == [False, False, False, True]
+        assert not certificates.is_due()
 
 
 def test_the_server_certificate_is_renewed_from_the_same_root_when_due(

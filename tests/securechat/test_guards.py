@@ -78,7 +78,7 @@ def own_echo(certs: Path, tmp_path: Path) -> Iterator[Echo]:
 
 
 @contextmanager
-def running_echo(certs: Path, folder: Path, **limits: int) -> Iterator[Echo]:
+def running_echo(certs: Path, folder: Path, **limits: int | str) -> Iterator[Echo]:
     environment = {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "tests.settings",

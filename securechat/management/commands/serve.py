@@ -22,6 +22,7 @@ from twisted.internet.task import LoopingCall
 from securechat import assets, certificates, sealed
 from securechat.assets import BuildMissing
 from securechat.certificates import CertificateProblem
+from securechat.serving.proxied import UnknownProxy, trusted_networks
 from securechat.serving.server import CannotListen, GuardedServer, bind
 from securechat.serving.tls import TLSContexts
 from securechat.serving.valkey import EmbeddedValkey, ValkeyUnavailable
@@ -42,6 +43,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, address: str, port: int, **options: Any) -> None:
         try:
+            trusted_networks()
             listener = bind(address, port)
             redirect = bind(address, settings.REDIRECT_PORT) if settings.REDIRECT_PORT else None
             _check_database()
@@ -51,7 +53,7 @@ class Command(BaseCommand):
             valkey = _valkey()
             with valkey:
                 self._serve(listener, redirect, valkey if isinstance(valkey, EmbeddedValkey) else None)
-        except (CannotListen, CertificateProblem, ValkeyUnavailable) as problem:
+        except (CannotListen, CertificateProblem, UnknownProxy, ValkeyUnavailable) as problem:
             raise CommandError(str(problem)) from None
 
     def _serve(
