@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin, messages
+from django.contrib.admin.models import LogEntry
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
@@ -40,6 +43,11 @@ class UserAdmin(AuditedModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return super().has_delete_permission(request, obj) and _may_touch(request, obj)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """An operator's rows of Django's log go with the account, though nobody may delete them alone: the trail stays."""
+        deleted, counts, missing, protected = super().get_deleted_objects(objs, request)
+        return deleted, counts, missing - {LogEntry._meta.verbose_name}, protected
 
     def has_deactivate_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("accounts.deactivate_user")

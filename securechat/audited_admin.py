@@ -47,23 +47,25 @@ class AuditedModelAdmin(_ModelAdmin):
             _add_rows_of(formset, before, after)
         if change and not after and not before:
             return
-        self._record(request, form.instance, "change" if change else "add", before if change else None, after)
+        on = self.audit_name(form.instance)
+        self._record(request, on, "change" if change else "add", before if change else None, after)
 
     def delete_model(self, request: HttpRequest, obj: models.Model) -> None:
-        self._record(request, obj, "delete", {"name": str(obj)}, None)
+        on, name = self.audit_name(obj), str(obj)
         super().delete_model(request, obj)
+        self._record(request, on, "delete", {"name": name}, None)
 
     @transaction.atomic
     def delete_queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
         rows = list(queryset)
         super().delete_queryset(request, queryset)
         for row in rows:
-            self._record(request, row, "delete", {"name": str(row)}, None)
+            self._record(request, self.audit_name(row), "delete", {"name": str(row)}, None)
 
     def _record(
         self,
         request: HttpRequest,
-        row: models.Model,
+        on: str,
         verb: str,
         before: Mapping[str, Any] | None,
         after: Mapping[str, Any] | None,
@@ -72,7 +74,7 @@ class AuditedModelAdmin(_ModelAdmin):
         audit.record(
             f"{self.opts.model_name}.{verb}",
             by=request.user,
-            on=self.audit_name(row),
+            on=on,
             source=audit.source_of(request),
             before=None if before is None else {name: _plain(value) for name, value in before.items()},
             after=None if after is None else {name: _plain(value) for name, value in after.items()},

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from django.apps import apps
 from django.contrib import admin
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group
 from django.core.management import call_command, get_commands
 from django.test import Client
@@ -175,6 +176,23 @@ def test_a_change_by_a_form_says_what_was_before_and_after(operator: Client, ali
     assert first.after == '{"groups":["Moderator"],"is_staff":true}'
     assert (second.action, second.before) == ("user.delete", '{"name":"Alice1"}')
     assert (third.action, third.after) == ("group.add", '{"name":"Night shift"}')
+
+
+def test_an_operator_who_acted_can_be_deleted_and_the_trail_keeps_the_name(
+    operator: Client, alice: User
+) -> None:
+    other = User.objects.create_superuser("Root02", PASSWORD)
+    theirs = factories.client_of(other)
+    theirs.post(
+        reverse("admin:accounts_user_changelist"), {"action": "sign_out", "_selected_action": [alice.pk]}
+    )
+    assert LogEntry.objects.filter(user=other).exists()
+
+    operator.post(reverse("admin:accounts_user_delete", args=[other.pk]), {"post": "yes"})
+
+    assert not User.objects.filter(pk=other.pk).exists()
+    assert not LogEntry.objects.filter(user=other.pk).exists()
+    assert [event.by_name for event in audit.verified() if event.action == "user.sign_out"] == ["Root02"]
 
 
 # Log-ins of operators

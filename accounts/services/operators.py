@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from accounts.models import User
-from accounts.names import fold
+from accounts.names import fold, is_valid
 from securechat import audit
 
 
@@ -15,6 +15,8 @@ def note_log_in(user: User, *, source: str) -> None:
 
 def note_refused_log_in(username: str, *, source: str) -> None:
     """Of an operator's name. Another name is not kept: it may be a password that was typed in the wrong place."""
+    if not is_valid(username):
+        return
     user = User.objects.filter(folded_name=fold(username), is_staff=True).first()
     if user is not None:
         audit.record("operator.refuse_log_in", by=None, on=f"user:{user.pk}", source=source)

@@ -255,6 +255,17 @@ def test_the_command_refuses_who_is_no_operator(alice: User) -> None:
     assert not TOTPDevice.objects.exists()
 
 
+@pytest.mark.parametrize("code", ["", "\0", "ﬁ½²", "'; --", "9" * 500])
+def test_odd_codes_are_wrong_and_no_crash(client: Client, root: User, code: str) -> None:
+    client.get(PAGE)
+    assert client.post(PAGE, {"code": code}).status_code == 403
+    TOTPDevice.objects.update(throttling_failure_count=0)
+    enrol(client, root)
+    log_out_of_the_factor(client)
+
+    assert client.post(PAGE, {"code": code}).status_code == 403
+
+
 @pytest.mark.parametrize("model", ["otp_totp/totpdevice", "otp_static/staticdevice"])
 def test_no_page_of_the_admin_shows_a_secret(root: User, model: str) -> None:
     response: Any = factories.client_of(root).get(f"/admin/{model}/")
