@@ -25,7 +25,13 @@ from scripts.sslyze import get_sslyze
 from scripts.steps import ROOT, Steps
 from scripts.toolbox import CLIENT, PYTHON, Node
 
-ON_BOTH_DATABASES = ("tests/accounts", "tests/friends", "tests/messaging", "tests/resilience")
+ON_BOTH_DATABASES = (
+    "tests/accounts",
+    "tests/friends",
+    "tests/messaging",
+    "tests/resilience",
+    "tests/securechat/test_audit.py",
+)
 PROGRAMS = ("strace",)
 _LONGEST_SECONDS = 45 * 60  # For one part; all of them together take a few minutes.
 # Prints the URL of a PostgreSQL in a folder and keeps it until its standard input ends; its data stay where that is said.

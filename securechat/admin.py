@@ -1,9 +1,88 @@
-"""Which admin site this project has. By its name alone, as ``securechat`` does not import the apps above it."""
+"""The audit trail and Django's own log, to read."""
 
 from __future__ import annotations
 
-from django.contrib.admin.apps import AdminConfig
+import json
+
+from django.contrib import admin
+from django.contrib.admin.models import LogEntry
+from django.http import HttpRequest
+
+from securechat.audit import AuditEvent
+from securechat.audited_admin import ReadOnlyAdmin
 
 
-class SecureChatAdminConfig(AdminConfig):
-    default_site = "accounts.admin_site.SecureChatAdminSite"
+@admin.register(AuditEvent)
+class AuditEventAdmin(ReadOnlyAdmin):
+    list_display = ("n", "at", "who", "action", "on", "why", "source")
+    list_display_links = ("n", "at")
+    list_filter = (("at", admin.DateFieldListFilter),)
+    date_hierarchy = "at"
+    ordering = ("-n",)
+    search_fields = ("^action", "=on", "=by_name")
+    search_help_text = "The beginning of an action, an object such as user:17, or an operator's exact name"
+    show_full_result_count = False
+    fields = readonly_fields = (
+        "n",
+        "at",
+        "who",
+        "action",
+        "on",
+        "why",
+        "source",
+        "shown_before",
+        "shown_after",
+        "previous",
+        "hash",
+    )
+
+    @admin.display(description="by", ordering="by_name")
+    def who(self, event: AuditEvent) -> str:
+        return (
+            "a shell" if event.by_id is None and event.source.startswith("command:") else event.by_name or "-"
+        )
+
+    @admin.display(description="before")
+    def shown_before(self, event: AuditEvent) -> str:
+        return _lines(event.before)
+
+    @admin.display(description="after")
+    def shown_after(self, event: AuditEvent) -> str:
+        return _lines(event.after)
+
+
+@admin.register(LogEntry)
+class LogEntryAdmin(ReadOnlyAdmin):
+    """Django's record of its forms: it goes with the account that made it, which is why there is the trail."""
+
+    list_display = ("action_time", "user", "content_type", "object_repr", "action_flag", "shown_change")
+    list_filter = (("action_time", admin.DateFieldListFilter), "action_flag")
+    list_select_related = ("user", "content_type")
+    date_hierarchy = "action_time"
+    search_fields = ("=user__username", "=object_id")
+    search_help_text = "An operator's exact name, or an object's id"
+    show_full_result_count = False
+    fields = readonly_fields = (
+        "action_time",
+        "user",
+        "content_type",
+        "object_id",
+        "object_repr",
+        "action_flag",
+        "shown_change",
+    )
+
+    @admin.display(description="change")
+    def shown_change(self, entry: LogEntry) -> str:
+        return entry.get_change_message()
+
+    def has_view_permission(self, request: HttpRequest, obj: LogEntry | None = None) -> bool:
+        return request.user.has_perm("admin.view_logentry")
+
+
+def _lines(stored: str) -> str:
+    if not stored:
+        return "-"
+    return "\n".join(
+        f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in json.loads(stored).items()
+    )

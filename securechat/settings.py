@@ -69,7 +69,7 @@ SECURECHAT_KEYS = env.str("SECURECHAT_KEYS", default="")
 INSTALLED_APPS = [
     "securechat",  # Before what installs another reactor (securechat/serving/reactor.py).
     "daphne",
-    "securechat.admin.SecureChatAdminConfig",
+    "securechat.admin_config.SecureChatAdminConfig",
     "accounts",  # Before what it replaces a command of.
     "django.contrib.auth",
     "django.contrib.contenttypes",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings
+from django.db import connection
 from django.test import Client
 
 from accounts.models import User
@@ -14,7 +16,7 @@ from friends.models import Friendship
 from securechat import ratelimit, sealed
 from securechat.redis import redis_state
 from securechat.serving.valkey import EmbeddedValkey
-from tests import factories
+from tests import audit_trail, factories
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -30,6 +32,19 @@ def valkey() -> Iterator[EmbeddedValkey]:
     """On ``settings.EMBEDDED_REDIS_SOCKET``, where every test's Redis client looks."""
     with EmbeddedValkey(Path(settings.EMBEDDED_REDIS_SOCKET)) as running:
         yield running
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _emptying_the_database_is_allowed() -> Iterator[None]:
+    """Between tests that commit, the database is emptied: also the audit trail, whose triggers refuse that."""
+    with pytest.MonkeyPatch.context() as patch:
+        emptying = type(connection.ops).sql_flush
+
+        def sql_flush(self: Any, *args: Any, **kwargs: Any) -> list[str]:
+            return audit_trail.emptying(emptying(self, *args, **kwargs))
+
+        patch.setattr(type(connection.ops), "sql_flush", sql_flush)
+        yield
 
 
 @pytest.fixture(autouse=True)

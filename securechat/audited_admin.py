@@ -1,0 +1,102 @@
+"""What every admin of a model does: each change that an operator makes with Django's own forms is in the audit trail."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.db import models, transaction
+from django.forms import BaseFormSet, ModelForm
+from django.http import HttpRequest
+
+from securechat import audit
+
+if TYPE_CHECKING:
+    _ModelAdmin = admin.ModelAdmin[Any]
+else:
+    _ModelAdmin = admin.ModelAdmin
+
+
+class AuditedModelAdmin(_ModelAdmin):
+    """Actions of its own record for themselves, or call a service that does."""
+
+    def audit_name(self, row: models.Model) -> str:
+        return f"{self.opts.model_name}:{row.pk}"
+
+    def save_related(
+        self, request: HttpRequest, form: ModelForm[Any], formsets: list[BaseFormSet[Any]], change: bool
+    ) -> None:
+        """Called when everything of the form is stored, in its transaction."""
+        super().save_related(request, form, formsets, change)
+        before = {name: form.initial.get(name) for name in form.changed_data}
+        after = {name: form.cleaned_data.get(name) for name in form.changed_data}
+        for formset in formsets:
+            _add_rows_of(formset, before, after)
+        if change and not after and not before:
+            return
+        self._record(request, form.instance, "change" if change else "add", before if change else None, after)
+
+    def delete_model(self, request: HttpRequest, obj: models.Model) -> None:
+        self._record(request, obj, "delete", {"name": str(obj)}, None)
+        super().delete_model(request, obj)
+
+    @transaction.atomic
+    def delete_queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
+        rows = list(queryset)
+        super().delete_queryset(request, queryset)
+        for row in rows:
+            self._record(request, row, "delete", {"name": str(row)}, None)
+
+    def _record(
+        self,
+        request: HttpRequest,
+        row: models.Model,
+        verb: str,
+        before: Mapping[str, Any] | None,
+        after: Mapping[str, Any] | None,
+    ) -> None:
+        assert isinstance(request.user, AbstractBaseUser)
+        audit.record(
+            f"{self.opts.model_name}.{verb}",
+            by=request.user,
+            on=self.audit_name(row),
+            source=audit.source_of(request),
+            before=None if before is None else {name: _plain(value) for name, value in before.items()},
+            after=None if after is None else {name: _plain(value) for name, value in after.items()},
+        )
+
+
+class ReadOnlyAdmin(_ModelAdmin):
+    """Rows that nobody makes, changes or removes here."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        return False
+
+
+def _add_rows_of(formset: BaseFormSet[Any], before: dict[str, Any], after: dict[str, Any]) -> None:
+    """Of an inline: which rows were removed, and which are new or changed."""
+    name = str(getattr(formset, "prefix", "rows"))
+    removed = list(getattr(formset, "deleted_objects", []))
+    changed = [row for row, _ in getattr(formset, "changed_objects", [])]
+    stored = [*getattr(formset, "new_objects", []), *changed]
+    if removed:
+        before[name] = removed
+    if stored:
+        after[name] = stored
+
+
+def _plain(value: Any) -> Any:
+    """As JSON can hold it; rows by their names."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, list | tuple | set | models.QuerySet):
+        return sorted(str(each) for each in value)
+    return str(value)
