@@ -468,6 +468,7 @@ describe('epochs, envelopes and heads', () => {
 
       expect(opened.content).toEqual({ kind: 'text', sentAt: message.sent_at, text: message.text })
       expect(toHex(opened.frankingKey)).toBe(message.franking_key)
+      expect(toHex(opened.contentBytes)).toBe(message.content)
       expect(toHex(again.envelope)).toBe(message.envelope)
       expect(toHex(log.hash)).toBe(message.log_after)
     }
