@@ -372,6 +372,7 @@ describe('epochs, envelopes and heads', () => {
     readonly messages: readonly {
       readonly client_id: string
       readonly franking_key: string
+      readonly content: string
       readonly nonce: string
       readonly writer: { readonly writer: string; readonly seq: number; readonly prev: string }
       readonly log: { readonly n: number; readonly hash: string }
