@@ -19,7 +19,7 @@ from django.utils import timezone
 from accounts.models import User
 from messaging.models import Report, ReportQuerySet
 from messaging.services import reports
-from securechat import sealed
+from securechat import audit, sealed
 
 if TYPE_CHECKING:
     _ReportModelAdmin = admin.ModelAdmin[Report]
@@ -75,7 +75,7 @@ class ReasonForm(forms.Form):
     reason = forms.CharField(
         max_length=MAX_REASON_CHARACTERS,
         widget=forms.Textarea(attrs={"rows": 4, "cols": 60}),
-        help_text="Is kept with your name. Neither the reporter nor the reported person sees it.",
+        help_text="Goes into the audit trail with your name. Neither the reporter nor the reported person sees it.",
     )
 
 
@@ -171,7 +171,9 @@ class ReportAdmin(_ReportModelAdmin):
         if not (self.has_view_permission(request) and self.has_evidence_permission(request)):
             raise PermissionDenied
         try:
-            checked = reports.open_evidence(report_id=report_id, by=_staff(request))
+            checked = reports.open_evidence(
+                report_id=report_id, by=_staff(request), source=audit.source_of(request)
+            )
         except Report.DoesNotExist:
             raise Http404 from None
         except sealed.SealBroken:
@@ -190,7 +192,12 @@ class ReportAdmin(_ReportModelAdmin):
     @admin.action(permissions=["resolve"], description="Claim: I look at the selected reports")
     def claim(self, request: HttpRequest, queryset: QuerySet[Report]) -> HttpResponse | None:
         chosen = list(queryset.values_list("pk", flat=True))
-        self._tell(request, "claimed", chosen, reports.claim_reports(ids=chosen, by=_staff(request)))
+        self._tell(
+            request,
+            "claimed",
+            chosen,
+            reports.claim_reports(ids=chosen, by=_staff(request), source=audit.source_of(request)),
+        )
         return None
 
     @admin.action(permissions=["resolve"], description="Release the selected reports for others…")
@@ -217,7 +224,12 @@ class ReportAdmin(_ReportModelAdmin):
         form = ReasonForm(request.POST if "confirmed" in request.POST else None)
         if form.is_valid():
             chosen = list(queryset.values_list("pk", flat=True))
-            moved = act(ids=chosen, by=_staff(request), reason=form.cleaned_data["reason"])
+            moved = act(
+                ids=chosen,
+                by=_staff(request),
+                reason=form.cleaned_data["reason"],
+                source=audit.source_of(request),
+            )
             self._tell(request, done, chosen, moved)
             return None
         context = {

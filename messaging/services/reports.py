@@ -8,8 +8,6 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.contrib.admin.models import CHANGE, LogEntry
-from django.contrib.contenttypes.models import ContentType
 from django.db import transaction
 
 from accounts.chain import ChainState
@@ -28,7 +26,7 @@ from messaging.models import (
 )
 from messaging.services.conversations import Membership, membership_of, peer_in
 from messaging.wire import parse_envelope
-from securechat import ratelimit
+from securechat import audit, ratelimit
 
 
 @dataclass(frozen=True)
@@ -97,57 +95,54 @@ def check_report(report: Report) -> CheckedReport:
 
 
 @transaction.atomic
-def open_evidence(*, report_id: int, by: User) -> CheckedReport:
-    """For a moderator to read; each time is written down. Raises ``Report.DoesNotExist`` or ``SealBroken``."""
+def open_evidence(*, report_id: int, by: User, source: str = "") -> CheckedReport:
+    """For a moderator to read; each time is one audit event. Raises ``Report.DoesNotExist`` or ``SealBroken``."""
     report = Report.objects.get(pk=report_id)
     checked = check_report(report)
-    _record("evidence.open", by=by, report=report)
+    audit.record("evidence.open", by=by, on=f"report:{report.pk}", source=source)
     return checked
 
 
-def claim_reports(*, ids: Collection[int], by: User) -> list[Report]:
+def claim_reports(*, ids: Collection[int], by: User, source: str = "") -> list[Report]:
     """Those that nobody else has claimed; the others are left as they are, as in all of these."""
-    return _move("report.claim", ids, by, "", lambda report: report.claim(by))
+    return _move("report.claim", ids, by, "", source, lambda report: report.claim(by))
 
 
-def release_reports(*, ids: Collection[int], by: User, reason: str) -> list[Report]:
-    return _move("report.release", ids, by, reason, lambda report: report.release())
+def release_reports(*, ids: Collection[int], by: User, reason: str, source: str = "") -> list[Report]:
+    return _move("report.release", ids, by, reason, source, lambda report: report.release())
 
 
-def dismiss_reports(*, ids: Collection[int], by: User, reason: str) -> list[Report]:
-    return _move("report.dismiss", ids, by, reason, lambda report: report.dismiss(by))
+def dismiss_reports(*, ids: Collection[int], by: User, reason: str, source: str = "") -> list[Report]:
+    return _move("report.dismiss", ids, by, reason, source, lambda report: report.dismiss(by))
 
 
-def resolve_reports(*, ids: Collection[int], by: User, reason: str) -> list[Report]:
-    return _move("report.resolve", ids, by, reason, lambda report: report.resolve(by))
+def resolve_reports(*, ids: Collection[int], by: User, reason: str, source: str = "") -> list[Report]:
+    return _move("report.resolve", ids, by, reason, source, lambda report: report.resolve(by))
 
 
 @transaction.atomic
 def _move(
-    action: str, ids: Collection[int], by: User, reason: str, move: Callable[[Report], None]
+    action: str, ids: Collection[int], by: User, reason: str, source: str, move: Callable[[Report], None]
 ) -> list[Report]:
     moved = []
     for report in Report.objects.select_for_update().filter(pk__in=ids).order_by("made_at", "pk"):
+        before = report.status
         try:
             move(report)
         except InvalidReportTransition:
             continue
         report.save(update_fields=["status", "assignee", "closed_at"])
-        _record(action, by=by, report=report, why=reason)
+        audit.record(
+            action,
+            by=by,
+            on=f"report:{report.pk}",
+            why=reason,
+            source=source,
+            before={"status": before},
+            after={"status": report.status},
+        )
         moved.append(report)
     return moved
-
-
-def _record(action: str, *, by: User, report: Report, why: str = "") -> None:
-    """In the admin's own log, within the caller's transaction: what cannot be written down is not done."""
-    LogEntry.objects.create(
-        user=by,
-        content_type=ContentType.objects.get_for_model(Report),
-        object_id=str(report.pk),
-        object_repr=str(report),
-        action_flag=CHANGE,
-        change_message=f"{action}: {why}" if why else action,
-    )
 
 
 def _rows(membership: Membership, disclosed: Sequence[Disclosed]) -> list[ReportedRow]:

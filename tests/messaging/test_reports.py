@@ -12,7 +12,6 @@ from uuid import UUID, uuid4
 import cbor2
 import pytest
 from django.conf import settings
-from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission
 from django.core.management import CommandError, call_command
 from django.db import connection
@@ -37,6 +36,7 @@ from messaging.services import conversations, delivery, epochs
 from messaging.services import reports as report_services
 from messaging.wire import envelope_hash, parse_envelope
 from securechat import sealed
+from securechat.audit import AuditEvent
 from tests import factories
 from tests.messaging.conftest import Person
 from tests.messaging.make_objects import Tab
@@ -389,10 +389,8 @@ def test_only_the_tables_steps_are_possible(room: Room, moderator: User) -> None
                 assert report.status == status
 
 
-def evidence_events() -> list[tuple[str, str | None]]:
-    return list(
-        LogEntry.objects.filter(change_message="evidence.open").values_list("user__username", "object_id")
-    )
+def evidence_events() -> list[tuple[str, str]]:
+    return list(AuditEvent.objects.filter(action="evidence.open").values_list("by_name", "on"))
 
 
 def act(client: Client, action: str, reports: list[Report], **more: str) -> Any:
@@ -419,8 +417,11 @@ def test_a_report_is_claimed_and_dismissed_with_a_reason(room: Room, moderator: 
     assert said_to(done) == ["1 report dismissed."]
     assert only_report().status == Status.DISMISSED
     assert only_report().closed_at is not None
-    written = LogEntry.objects.order_by("pk").values_list("change_message", flat=True)
-    assert list(written) == ["report.claim", "report.dismiss: A quarrel."]
+    written = AuditEvent.objects.order_by("n").values_list("action", "why", "before", "after")
+    assert list(written) == [
+        ("report.claim", "", '{"status":"open"}', '{"status":"claimed"}'),
+        ("report.dismiss", "A quarrel.", '{"status":"claimed"}', '{"status":"dismissed"}'),
+    ]
 
 
 def test_what_is_closed_is_skipped_and_counted(room: Room, moderator: User) -> None:
@@ -477,7 +478,7 @@ def test_evidence_is_folded_until_it_is_opened_and_that_is_written_down(room: Ro
     assert "Bobby" in opened
     assert "Verified: sent by <bdi>Alice1</bdi> at" in opened
     assert "Cannot be verified." in opened
-    assert evidence_events() == [(moderator.username, str(report.pk))]
+    assert evidence_events() == [(moderator.username, f"report:{report.pk}")]
     envelope = bytes(Envelope.objects.get(n=said.n).envelope)
     for secret in (envelope, cbor2.loads(envelope)[2], said.franking_key):
         assert encode_base64url(secret) not in opened
