@@ -8,6 +8,9 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from messaging.models import Conversation
+from messaging.report_admin import ReportAdmin
+
+__all__ = ["ConversationAdmin", "ReportAdmin"]
 
 if TYPE_CHECKING:
     ConversationAdminBase = admin.ModelAdmin[Conversation]
