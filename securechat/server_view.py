@@ -373,6 +373,23 @@ TABLES: Mapping[str, Table] = {
             "expire_date": (Shown.CLEAR, "until when"),
         },
     ),
+    "securechat_auditevent": Table(
+        "What operators did, kept for ever",
+        {
+            "n": _NUMBER,
+            "at": (Shown.CLEAR, "when"),
+            "action": (Shown.CLEAR, "what was done"),
+            "by_id": (Shown.CLEAR, "which operator"),
+            "by_name": (Shown.CLEAR, "the operator's name"),
+            "on": (Shown.CLEAR, "on which account or report"),
+            "why": (Shown.CLEAR, "the reason that the operator gave"),
+            "source": (Shown.CLEAR, "from which address, or by which command"),
+            "before": (Shown.CLEAR, "what it was before"),
+            "after": (Shown.CLEAR, "what it was afterwards"),
+            "previous": (Shown.CLEAR, "the hash of the event before"),
+            "hash": (Shown.CLEAR, "the hash of all this"),
+        },
+    ),
     "django_admin_log": Table(
         "What operators did in the admin",
         {
