@@ -14,7 +14,7 @@ from pydantic import Field
 
 from accounts import throttling
 from accounts.destinations import may_go_to
-from accounts.errors import KeysMissing, MalformedRequest
+from accounts.errors import KeysMissing, MalformedRequest, WrongCredentials
 from accounts.json_api import (
     AuthKey,
     Body,
@@ -34,7 +34,7 @@ from accounts.json_api import (
     takes,
     vault_data,
 )
-from accounts.services import passwords, recovery, renewal, sessions, vaults
+from accounts.services import operators, passwords, recovery, renewal, sessions, vaults
 from accounts.sign_in import session_key_of, sign_in, staying_signed_in
 from accounts.wire import encode_base64url
 
@@ -140,7 +140,11 @@ def sign_up(request: HttpRequest, body: SignUpBody) -> HttpResponse:
 @sensitive_variables()
 def log_in(request: HttpRequest, body: LogInBody) -> HttpResponse:
     throttling.throttle_log_in(request, body.username)
-    user = passwords.prove(username=body.username, auth_key=body.auth_key)
+    try:
+        user = passwords.prove(username=body.username, auth_key=body.auth_key)
+    except WrongCredentials:
+        operators.note_refused_log_in(body.username, source=str(request.META.get("REMOTE_ADDR", "")))
+        raise
     if user.is_legacy != (body.new_auth_key is not None):
         raise MalformedRequest
     if body.new_auth_key is not None:

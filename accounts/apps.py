@@ -10,8 +10,10 @@ class AccountsConfig(AppConfig):
     verbose_name = "Accounts"
 
     def ready(self) -> None:
-        from accounts.services.rotation import find_pepper_of  # Needs the models to be loaded.
+        from accounts import stock_admin  # These need the models to be loaded.
+        from accounts.services.rotation import find_pepper_of
 
+        stock_admin.replace()
         sealed_columns.register("accounts.User", find_pepper_of)
         sealed_columns.register("accounts.KeyChainEntry", lambda entry: entry.entry)
         sealed_columns.register("accounts.BrowserSession", lambda session: session.details)

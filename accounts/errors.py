@@ -34,6 +34,14 @@ class WrongCredentials(DomainError):
     status = 403
 
 
+class WrongCode(DomainError):
+    """Of a second factor: wrong, used before, or of a factor that is not there."""
+
+    code = "wrong_code"
+    message = "That code is not right, or was used before. Wait for the next one and try again."
+    status = 403
+
+
 class WrongPassword(DomainError):
     """Of somebody who is logged in and had to prove the password again."""
 

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 
 from accounts.models import BrowserSession, User
 from accounts.models.browser_session import Details
-from accounts.services import sessions
+from accounts.services import operators, sessions
 from accounts.user_agent import describe
 
 
@@ -19,6 +19,7 @@ def sign_in(request: HttpRequest, user: User, *, device: bytes | None = None) ->
     """Unbound, also where this person was logged in before; ``device`` is the one that was added just now."""
     login(request, user)
     request.session.save()
+    operators.note_log_in(user, source=str(request.META.get("REMOTE_ADDR", "")))
     sessions.begin(user=user, session_key=session_key_of(request), details=_details_of(request, device))
 
 

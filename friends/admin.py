@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from django.contrib import admin, messages
@@ -17,12 +17,8 @@ from accounts.models import User
 from accounts.names import fold
 from friends.models import Friendship, FriendshipQuerySet
 from friends.services import operators
-from securechat import sealed
-
-if TYPE_CHECKING:
-    _FriendshipModelAdmin = admin.ModelAdmin[Friendship]
-else:
-    _FriendshipModelAdmin = admin.ModelAdmin
+from securechat import audit, sealed
+from securechat.audited_admin import ReadOnlyAdmin, ReasonForm
 
 Act = Callable[..., list[Friendship]]
 
@@ -46,7 +42,7 @@ class BlockedFilter(admin.SimpleListFilter):
 
 
 @admin.register(Friendship)
-class FriendshipAdmin(_FriendshipModelAdmin):
+class FriendshipAdmin(ReadOnlyAdmin):
     list_display = (
         "public_id",
         "sender",
@@ -105,12 +101,11 @@ class FriendshipAdmin(_FriendshipModelAdmin):
     def asked_by(self, friendship: Friendship) -> str:
         return "friend" if friendship.asked_by_side else "sender"
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
+    def has_end_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("friends.end_friendship")
 
-    def has_delete_permission(self, request: HttpRequest, obj: Friendship | None = None) -> bool:
-        """The history of two people hangs on the row."""
-        return False
+    def has_reject_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("friends.reject_request")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Friendship], search_term: str
@@ -123,23 +118,25 @@ class FriendshipAdmin(_FriendshipModelAdmin):
         assert isinstance(queryset, FriendshipQuerySet)
         return queryset.involving(person), False
 
-    @admin.action(permissions=["change"], description="End the selected friendships")
+    @admin.action(permissions=["end"], description="End the selected friendships")
     def end_friendships(self, request: HttpRequest, queryset: QuerySet[Friendship]) -> HttpResponse | None:
         return self._act(request, queryset, operators.end_friendships, "End", "ended")
 
-    @admin.action(permissions=["change"], description="Reject the selected requests")
+    @admin.action(permissions=["reject"], description="Reject the selected requests")
     def reject_requests(self, request: HttpRequest, queryset: QuerySet[Friendship]) -> HttpResponse | None:
         return self._act(request, queryset, operators.reject_waiting, "Reject", "rejected")
 
     def _act(
         self, request: HttpRequest, queryset: QuerySet[Friendship], act: Act, verb: str, done: str
     ) -> HttpResponse | None:
-        """Asks first; then tells how many it was possible for."""
-        if "confirmed" not in request.POST:
+        """Asks first, and for the reason; then tells how many it was possible for."""
+        form = ReasonForm(request.POST if "confirmed" in request.POST else None)
+        if not form.is_valid():
             context = {
                 **self.admin_site.each_context(request),
                 "title": f"{verb} friendships" if done == "ended" else f"{verb} requests",
                 "verb": verb,
+                "form": form,
                 "chosen": queryset.select_related("sender"),
                 "action": request.POST["action"],
                 "action_checkbox_name": ACTION_CHECKBOX_NAME,
@@ -147,10 +144,15 @@ class FriendshipAdmin(_FriendshipModelAdmin):
             }
             return TemplateResponse(request, "admin/friends/confirm_action.html", context)
         chosen: list[UUID] = list(queryset.values_list("public_id", flat=True))
-        changed = act(public_ids=chosen)
+        assert isinstance(request.user, User)
+        changed = act(
+            public_ids=chosen,
+            by=request.user,
+            why=form.cleaned_data["reason"],
+            source=audit.source_of(request),
+        )
         if changed:
             rows = Friendship.objects.filter(pk__in=[friendship.pk for friendship in changed])
-            assert request.user.pk is not None
             LogEntry.objects.log_actions(
                 request.user.pk, rows, CHANGE, change_message=f"{done.capitalize()} by an operator."
             )

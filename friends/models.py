@@ -160,6 +160,10 @@ class Friendship(models.Model):
     objects = FriendshipQuerySet.as_manager()
 
     class Meta(TypedModelMeta):
+        permissions = [
+            ("end_friendship", "Can end friendships"),
+            ("reject_request", "Can reject friend requests"),
+        ]
         constraints = [
             models.UniqueConstraint(fields=["pair_index"], name="friendship_one_row_per_pair"),
             models.CheckConstraint(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from django import forms
 from django.contrib import admin
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import models, transaction
@@ -17,6 +18,16 @@ if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
 else:
     _ModelAdmin = admin.ModelAdmin
+
+
+class ReasonForm(forms.Form):
+    """Asked before an action: nothing of weight is done to anybody without saying why."""
+
+    reason = forms.CharField(
+        max_length=500,
+        widget=forms.Textarea(attrs={"rows": 4, "cols": 60}),
+        help_text="Goes into the audit trail with your name.",
+    )
 
 
 class AuditedModelAdmin(_ModelAdmin):

@@ -374,20 +374,20 @@ TABLES: Mapping[str, Table] = {
         },
     ),
     "securechat_auditevent": Table(
-        "What operators did, kept for ever",
+        "What operators did and looked at",
         {
-            "n": _NUMBER,
+            "n": (Shown.CLEAR, "its place in the trail"),
             "at": (Shown.CLEAR, "when"),
             "action": (Shown.CLEAR, "what was done"),
             "by_id": (Shown.CLEAR, "which operator"),
             "by_name": (Shown.CLEAR, "the operator's name"),
-            "on": (Shown.CLEAR, "on which account or report"),
+            "on": (Shown.CLEAR, "to whom or what"),
             "why": (Shown.CLEAR, "the reason that the operator gave"),
             "source": (Shown.CLEAR, "from which address, or by which command"),
-            "before": (Shown.CLEAR, "what it was before"),
-            "after": (Shown.CLEAR, "what it was afterwards"),
-            "previous": (Shown.CLEAR, "the hash of the event before"),
-            "hash": (Shown.CLEAR, "the hash of all this"),
+            "before": (Shown.CLEAR, "how it was"),
+            "after": (Shown.CLEAR, "how it became"),
+            "previous": (Shown.CLEAR, "a fingerprint of the event before, so that nothing is changed unseen"),
+            "hash": (Shown.CLEAR, "a fingerprint of all this"),
         },
     ),
     "django_admin_log": Table(
@@ -405,7 +405,7 @@ TABLES: Mapping[str, Table] = {
     ),
 }
 
-# Django's lists of what operators may do; nothing of a person is in them but which operator has which right.
+# What operators may do, and their second factors (readable): nothing of a person is in them but which operator has which.
 OPERATOR_TABLES = frozenset(
     {
         "accounts_user_groups",
@@ -414,5 +414,8 @@ OPERATOR_TABLES = frozenset(
         "auth_group_permissions",
         "auth_permission",
         "django_content_type",
+        "otp_static_staticdevice",
+        "otp_static_statictoken",
+        "otp_totp_totpdevice",
     }
 )

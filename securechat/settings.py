@@ -70,6 +70,9 @@ INSTALLED_APPS = [
     "securechat",  # Before what installs another reactor (securechat/serving/reactor.py).
     "daphne",
     "securechat.admin_config.SecureChatAdminConfig",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
+    "django_otp.plugins.otp_static",
     "accounts",  # Before what it replaces a command of.
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -166,6 +169,11 @@ LOGIN_REDIRECT_URL = "start"
 LOGOUT_REDIRECT_URL = "start"
 SESSION_AGE = timedelta(days=env.int("SESSION_DAYS", default=14))
 SESSION_SEEN_EVERY = timedelta(minutes=10)  # How coarsely the server notes when a session was in use.
+
+# Operators: how long a second factor counts in a session; without the demand for one their password is enough.
+ADMIN_SECOND_FACTOR = env.bool("ADMIN_SECOND_FACTOR", default=True)
+ADMIN_SECOND_FACTOR_AGE = timedelta(minutes=env.int("ADMIN_SECOND_FACTOR_MINUTES", default=480))
+OTP_TOTP_ISSUER = f"SecureChat {PUBLIC_HOST}"  # What the authenticator app calls it.
 
 # Rate limits: how many, in which time
 LOG_IN_ATTEMPTS_PER_NAME = env.int("LOG_IN_ATTEMPTS_PER_NAME", default=10)

@@ -10,7 +10,7 @@ from asgiref.sync import sync_to_async
 from django.contrib.auth.hashers import get_hasher, identify_hasher, make_password
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.core.exceptions import ValidationError
-from django.db import models
+from django.db import models, transaction
 from django.db.models.functions import Lower
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
@@ -20,6 +20,7 @@ from accounts.names import fold, is_valid
 from accounts.stretching import client_salt_for
 from accounts.validators import validate_username
 from accounts.wire import AUTH_KEY_BYTES, AUTH_KEY_PREFIX, encode_base64url, is_auth_key
+from securechat import audit
 
 if TYPE_CHECKING:
     from django_stubs_ext.db.models import TypedModelMeta
@@ -58,7 +59,17 @@ class UserManager(BaseUserManager["User"]):
         return user
 
     def create_superuser(self, username: str, password: str | None = None, **fields: Any) -> User:
-        return self.create_user(username, password, **{**fields, "is_staff": True, "is_superuser": True})
+        """As `manage.py createsuperuser` calls it."""
+        with transaction.atomic(using=self._db):
+            user = self.create_user(username, password, **{**fields, "is_staff": True, "is_superuser": True})
+            audit.record(
+                "user.make_superuser",
+                by=None,
+                on=f"user:{user.pk}",
+                source="command:createsuperuser",
+                after={"username": user.username, "is_staff": True, "is_superuser": True},
+            )
+        return user
 
     def get_by_natural_key(self, username: str | None) -> User:
         return self.get(folded_name=fold(username or ""))
@@ -101,6 +112,11 @@ class User(AbstractBaseUser, PermissionsMixin):
     class Meta(TypedModelMeta):
         verbose_name = "person"
         verbose_name_plural = "people"
+        permissions = [
+            ("deactivate_user", "Can deactivate people and let them in again"),
+            ("sign_out_user", "Can sign people out everywhere"),
+            ("reset_second_factor", "Can reset the second factor of operators"),
+        ]
 
     def __str__(self) -> str:
         return self.username

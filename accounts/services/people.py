@@ -6,12 +6,29 @@ from django.db import transaction
 
 from accounts.models import User
 from accounts.services import sessions
+from securechat import audit
 
 
 @transaction.atomic
-def set_active(*, user: User, is_active: bool) -> bool:
+def set_active(*, user: User, is_active: bool, by: User, source: str, why: str = "") -> bool:
     """Whether that changed anything."""
     changed = User.objects.filter(pk=user.pk).exclude(is_active=is_active).update(is_active=is_active)
     if changed:
         sessions.tell_changed(user)
+        audit.record(
+            "user.activate" if is_active else "user.deactivate",
+            by=by,
+            on=f"user:{user.pk}",
+            why=why,
+            source=source,
+            before={"is_active": not is_active},
+            after={"is_active": is_active},
+        )
     return bool(changed)
+
+
+@transaction.atomic
+def sign_out(*, user: User, by: User, source: str, why: str = "") -> None:
+    """Everywhere."""
+    sessions.end_all(User.objects.select_for_update().get(pk=user.pk))
+    audit.record("user.sign_out", by=by, on=f"user:{user.pk}", why=why, source=source)

@@ -15,6 +15,7 @@ from accounts.models import User
 from friends import services
 from friends.models import Friendship
 from securechat import events
+from securechat.audit import AuditEvent
 from tests import factories
 from tests.friends.conftest import Heard
 
@@ -97,7 +98,7 @@ def test_ending_is_asked_for_first_then_counted_logged_and_told(
     assert Friendship.objects.accepted().count() == 1
 
     with heard.committing():
-        answer = act(operator, "end_friendships", rows, confirmed="yes")
+        answer = act(operator, "end_friendships", rows, confirmed="yes", reason="Asked for by both.")
 
     assert said(answer) == ["1 ended.", "1 skipped: that is not possible from their status."]
     assert Friendship.objects.get(pk=friendship.pk).status == Status.ENDED
@@ -105,6 +106,17 @@ def test_ending_is_asked_for_first_then_counted_logged_and_told(
         events.FriendshipChanged(tuple(sorted((alice.pk, bob.pk))), friendship.public_id)
     ]
     assert [entry.object_id for entry in LogEntry.objects.all()] == [str(friendship.pk)]
+    event = AuditEvent.objects.get(action="friendship.end")
+    assert (event.by_name, event.on) == ("Operator", f"friendship:{friendship.public_id}")
+    assert (event.why, event.source) == ("Asked for by both.", "admin from 127.0.0.1")
+    assert (event.before, event.after) == ('{"status":"approve"}', '{"status":"ended"}')
+
+
+def test_nothing_is_ended_without_a_reason(operator: Client, friendship: Friendship) -> None:
+    answer = act(operator, "end_friendships", [friendship], confirmed="yes", reason=" ")
+
+    assert "This field is required." in answer.content.decode()
+    assert Friendship.objects.accepted().count() == 1
 
 
 def test_requests_are_rejected_like_by_the_person_who_was_asked(
@@ -113,7 +125,9 @@ def test_requests_are_rejected_like_by_the_person_who_was_asked(
     row = request_of(alice, bob)
 
     with heard.committing():
-        assert said(act(operator, "reject_requests", [row], confirmed="yes")) == ["1 rejected."]
+        assert said(
+            act(operator, "reject_requests", [row], confirmed="yes", reason="Asked for by both.")
+        ) == ["1 rejected."]
 
     assert Friendship.objects.get().status == Status.REJECT
     assert heard.taken() == [events.RequestsChanged(bob.pk)]

@@ -265,6 +265,6 @@ def test_the_trail_and_djangos_log_are_read_only_in_the_admin(alice: User) -> No
     shown = client.get(reverse("admin:securechat_auditevent_change", args=[2])).content.decode()
     assert "hours: 24" in shown
     assert "Spam." in shown
-    listed = client.get(reverse("admin:securechat_auditevent_changelist"), {"q": "user.m"})
+    listed = client.get(reverse("admin:securechat_auditevent_changelist"), {"q": "user.mut"})
     assert [row.n for row in listed.context["cl"].result_list] == [2]
     assert "a shell" in client.get(reverse("admin:securechat_auditevent_changelist")).content.decode()

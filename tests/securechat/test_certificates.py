@@ -230,6 +230,7 @@ def test_certificates_of_ones_own_that_do_not_fit_are_refused(folder: Path, sett
         certificates.init()
 
 
+@pytest.mark.django_db
 def test_show_tells_programs_the_same_as_people(folder: Path) -> None:
     for_people, for_programs = StringIO(), StringIO()
     call_command("certs", "init", stdout=for_people)

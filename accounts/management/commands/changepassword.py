@@ -9,9 +9,11 @@ from django.contrib.auth.management.commands import changepassword
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
+from django.db import transaction
 
 from accounts.models import User
 from accounts.services import passwords
+from securechat import audit
 
 _ATTEMPTS = 3
 _KEYS_WARNING = (
@@ -27,7 +29,12 @@ class Command(changepassword.Command):
     def handle(self, *args: Any, **options: Any) -> str:
         user = self._user(options["username"], options["database"])
         self.stdout.write(f"Changing the password of {user}")
-        has_keys = passwords.set_plain_password(user=user, password=self._new_password(user))
+        password = self._new_password(user)
+        with transaction.atomic():
+            has_keys = passwords.set_plain_password(user=user, password=password)
+            audit.record(
+                "user.change_password", by=None, on=f"user:{user.pk}", source="command:changepassword"
+            )
         if has_keys:
             self.stderr.write(self.style.WARNING(_KEYS_WARNING.format(name=user)))
         return f"The password of {user} was changed, and every session of theirs ended."

@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from messaging import demo_attacks
 from messaging.demo_attacks import DemoAttackRefused, Kind
+from securechat import audit
 
 
 class Command(BaseCommand):
@@ -55,6 +56,9 @@ class Command(BaseCommand):
 
     def _attack(self, kind: Kind, conversation: UUID | None, *, dry_run: bool) -> None:
         done = demo_attacks.attack(kind, conversation, dry_run=dry_run)
+        if not dry_run:
+            on = f"conversation:{done.conversation}"
+            audit.record("demo.attack", by=None, on=on, source="command:demo_attack", after={"kind": kind})
         self.stdout.write(f"{'Would change' if dry_run else 'Changed'}:  {done.did}")
         self.stdout.write(f"Look at:  {done.look_at}: {settings.PUBLIC_ORIGIN}/chat/{done.conversation}/")
         self.stdout.write(f"Alarm:    {done.alarm}. If nothing shows, reload the page.")
@@ -62,6 +66,8 @@ class Command(BaseCommand):
 
     def _undo(self, kind: Kind | None, *, dry_run: bool) -> None:
         undone = demo_attacks.undo(kind, dry_run=dry_run)
+        if undone.changed and not dry_run:
+            audit.record("demo.undo", by=None, source="command:demo_attack", after={"kind": undone.kind})
         if not undone.changed:
             self.stdout.write(
                 f"{undone.kind} has changed nothing that is still there; nothing is left to undo."

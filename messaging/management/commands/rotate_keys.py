@@ -16,7 +16,7 @@ from accounts.services.rotation import count_hashes_of_older_peppers, rotate_sea
 from friends.services.rotation import rotate_blind_indexes, rotate_friend_names
 from friends.services.rows import lock_index_key
 from messaging.services.rotation import rotate_epoch_records, rotate_reporter_indexes, rotate_reports
-from securechat import sealed
+from securechat import audit, sealed
 from securechat.key_rotation import Progress, RowsDoNotOpen, Walk, changing_key_file
 
 _ROTATIONS: dict[sealed.RotatingPurpose, Callable[[Walk], list[Progress]]] = {
@@ -83,8 +83,9 @@ class Command(BaseCommand):
             self.stdout.write(f"Continuing: {older} rows are not under the newest {purpose} key yet.")
         else:
             self._add_key(purpose)
-        _ROTATIONS[purpose](how)
+        rewritten = sum(progress.rewritten for progress in _ROTATIONS[purpose](how))
         self._check_done(purpose)
+        _record("key.rotate", purpose, rows=rewritten, newest=sealed.key_ring().newest(purpose).id)
         self.stdout.write(self.style.SUCCESS(f"Done. {self._how_old_keys_are_kept(purpose)}"))
 
     def _say_what_would_be(self, purpose: sealed.RotatingPurpose, older: int) -> None:
@@ -111,6 +112,7 @@ class Command(BaseCommand):
             lock_index_key(alone=True)
             ring = sealed.key_ring()
             key = sealed.new_key(ring.newest(purpose).id + 1)
+            _record("key.make", purpose, newest=key.id)
             self._write(ring, purpose, (key, *ring.keys[purpose]))
         self.stdout.write(f"Made {purpose} key {key.id}.")
 
@@ -142,6 +144,7 @@ class Command(BaseCommand):
             return
         with transaction.atomic():
             lock_index_key(alone=True)
+            _record("key.forget", purpose, forgotten=old, newest=ring.newest(purpose).id)
             self._write(ring, purpose, ring.keys[purpose][:1])
         self.stdout.write(self.style.SUCCESS(f"Dropped {old} old {purpose} keys."))
 
@@ -158,3 +161,7 @@ class Command(BaseCommand):
 
     def _report(self, progress: Progress) -> None:
         self.stdout.write(f"{progress.table}: {progress.seen} of {progress.total} rows")
+
+
+def _record(action: str, purpose: sealed.RotatingPurpose, **after: int) -> None:
+    audit.record(action, by=None, on=f"key:{purpose}", source="command:rotate_keys", after=after)

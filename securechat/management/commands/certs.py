@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from securechat import certificates
+from securechat import audit, certificates
 from securechat.certificates import CertificateProblem, CertificateSummary
 
 EXAMPLES = """
@@ -43,9 +43,12 @@ class Command(BaseCommand):
         try:
             if act == "init":
                 made = certificates.init(new_root=new_root)
+                if made:
+                    _record("certificate.init")
                 self._say("Made the certificates." if made else "The certificates are good.", options)
             elif act == "renew":
                 certificates.renew()
+                _record("certificate.renew")
                 self._say("Made a new server certificate.", options)
             self._show(certificates.show(), as_json=options["json"])
         except CertificateProblem as problem:
@@ -67,6 +70,11 @@ class Command(BaseCommand):
             self.stdout.write(f"  for          {', '.join(summary.hosts)}")
             self.stdout.write(f"  until        {summary.not_after:%Y-%m-%d} ({days} days)")
             self.stdout.write(f"  fingerprint  {summary.fingerprint}")
+
+
+def _record(action: str) -> None:
+    fingerprints = {summary.role: summary.fingerprint for summary in certificates.show()}
+    audit.record_if_there_is_a_trail(action, command="certs", after=fingerprints)
 
 
 def _as_dict(summary: CertificateSummary) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError
 
-from securechat import sealed, sealed_columns
+from securechat import audit, sealed, sealed_columns
 from securechat.key_rotation import changing_key_file
 
 
@@ -44,6 +44,7 @@ class Command(BaseCommand):
                 return
             self._refuse_while_old_keys_are_needed(path)
             sealed.write_key_file(sealed.new_key_ring(), path)
+            audit.record_if_there_is_a_trail("key.init", command="init_keys")
         self.stdout.write(
             self.style.SUCCESS(f"The server's keys are in {path}. Keep a copy in a safe place.")
         )
