@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
@@ -20,11 +20,7 @@ from accounts.models import User
 from messaging.models import Report, ReportQuerySet
 from messaging.services import reports
 from securechat import audit, sealed
-
-if TYPE_CHECKING:
-    _ReportModelAdmin = admin.ModelAdmin[Report]
-else:
-    _ReportModelAdmin = admin.ModelAdmin
+from securechat.audited_admin import ReadOnlyAdmin
 
 MAX_REASON_CHARACTERS = 500
 
@@ -80,7 +76,7 @@ class ReasonForm(forms.Form):
 
 
 @admin.register(Report)
-class ReportAdmin(_ReportModelAdmin):
+class ReportAdmin(ReadOnlyAdmin):
     list_display = ("id", "age", "category", "reported_person", "verified", "status", "assignee")
     list_filter = (QueueFilter, VerifiedFilter, "status", "category")
     list_select_related = ("reported", "assignee")
@@ -134,15 +130,6 @@ class ReportAdmin(_ReportModelAdmin):
         return f"{report.message_count}, of which {report.verified_count} verified"
 
     # Who may
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Report | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Report | None = None) -> bool:
-        return False
 
     def has_resolve_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("messaging.resolve_report")
