@@ -31,6 +31,7 @@ ON_BOTH_DATABASES = (
     "tests/messaging",
     "tests/resilience",
     "tests/securechat/test_audit.py",
+    "tests/test_audited.py",
 )
 PROGRAMS = ("strace",)
 _LONGEST_SECONDS = 45 * 60  # For one part; all of them together take a few minutes.

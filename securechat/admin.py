@@ -14,9 +14,7 @@ from securechat.audited_admin import ReadOnlyAdmin
 
 @admin.register(AuditEvent)
 class AuditEventAdmin(ReadOnlyAdmin):
-    list_display = ("n", "at", "who", "action", "on", "why", "source")
-    list_display_links = ("n", "at")
-    list_filter = (("at", admin.DateFieldListFilter),)
+    list_display = ("n", "action", "on", "who", "why", "time")
     date_hierarchy = "at"
     ordering = ("-n",)
     search_fields = ("^action", "=on", "=by_name")
@@ -24,7 +22,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
     show_full_result_count = False
     fields = readonly_fields = (
         "n",
-        "at",
+        "time",
         "who",
         "action",
         "on",
@@ -35,6 +33,10 @@ class AuditEventAdmin(ReadOnlyAdmin):
         "previous",
         "hash",
     )
+
+    @admin.display(description="time", ordering="n")
+    def time(self, event: AuditEvent) -> str:
+        return f"{event.at:%Y-%m-%d %H:%M:%S}"
 
     @admin.display(description="by", ordering="by_name")
     def who(self, event: AuditEvent) -> str:

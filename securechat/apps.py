@@ -9,6 +9,7 @@ import securechat.serving.reactor  # noqa: F401 - before Daphne's
 
 class SecureChatConfig(AppConfig):
     name = "securechat"
+    verbose_name = "SecureChat"
 
     def ready(self) -> None:
         from securechat import checks  # noqa: F401 - registers them; needs the apps to be loaded

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from django.core.checks import CheckMessage, Error, Tags, register
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
 from securechat import sealed, sealed_columns
 from securechat.sealed_columns import SealedColumn
@@ -24,6 +25,19 @@ def check_keys_open_what_is_stored(databases: Sequence[str] | None = None, **_: 
         for database in databases or ()
         for column in sealed_columns.in_use(database)
         if (error := _error_of(column, database)) is not None
+    ]
+
+
+@register(Tags.security, deploy=True)
+def check_second_factor_is_demanded(**_: Any) -> list[CheckMessage]:
+    if settings.ADMIN_SECOND_FACTOR:
+        return []
+    return [
+        Warning(
+            "The admin lets operators in with their password alone.",
+            hint="Take ADMIN_SECOND_FACTOR out of the environment: it is for trying out only.",
+            id="securechat.W001",
+        )
     ]
 
 

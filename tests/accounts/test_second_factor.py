@@ -19,6 +19,7 @@ from accounts.models import User
 from accounts.services import second_factor
 from securechat import audit
 from securechat.audit import AuditEvent
+from securechat.checks import check_second_factor_is_demanded
 from tests import factories
 from tests.factories import PASSWORD
 
@@ -179,6 +180,15 @@ def test_a_setting_turns_the_demand_off(client: Client, settings: Settings) -> N
 
     assert client.get(PEOPLE).status_code == 200
     assert client.get(PAGE).headers["Location"] == "/admin/"
+
+
+def test_a_deployment_is_warned_when_the_demand_is_off(settings: Settings) -> None:
+    assert check_second_factor_is_demanded() == []
+    settings.ADMIN_SECOND_FACTOR = False
+
+    (warning,) = check_second_factor_is_demanded()
+
+    assert "password alone" in warning.msg
 
 
 def test_who_is_no_operator_has_no_such_page(alice: User) -> None:

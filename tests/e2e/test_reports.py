@@ -69,6 +69,7 @@ def moderator_of(new_person: NewPerson, server: LiveServer) -> Person:
     moderator = new_person("Moderator")
     moderator.sign_up()
     server.manage("shell", "-c", MAKE_STAFF.format(name=moderator.name))
+    moderator.enrol_second_factor()
     return moderator
 
 
