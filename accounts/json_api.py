@@ -48,7 +48,8 @@ def _between(low: int, high: int) -> PlainValidator:
     return PlainValidator(lambda text: _decode(text, low, high))
 
 
-def _at_most(setting: str) -> PlainValidator:
+def bytes_at_most(setting: str) -> PlainValidator:
+    """For a field of one byte to so many as that setting says."""
     return PlainValidator(lambda text: _decode(text, 1, getattr(settings, setting)))
 
 
@@ -68,9 +69,10 @@ def _uuid(text: object) -> UUID:
 AuthKey: TypeAlias = Annotated[str, PlainValidator(_auth_key)]
 Hash: TypeAlias = Annotated[bytes, _between(HASH_BYTES, HASH_BYTES)]
 DeviceId: TypeAlias = Annotated[bytes, _between(DEVICE_ID_BYTES, DEVICE_ID_BYTES)]
-SessionId: TypeAlias = Annotated[UUID, PlainValidator(_uuid)]
+PublicId: TypeAlias = Annotated[UUID, PlainValidator(_uuid)]
+SessionId: TypeAlias = PublicId
 Sealed: TypeAlias = Annotated[bytes, _between(1, _LONGEST_SEALED_BYTES)]
-Entry: TypeAlias = Annotated[bytes, _at_most("MAX_CHAIN_ENTRY_BYTES")]
+Entry: TypeAlias = Annotated[bytes, bytes_at_most("MAX_CHAIN_ENTRY_BYTES")]
 Username: TypeAlias = Annotated[str, Field(max_length=_LONGEST_USERNAME)]
 
 
@@ -90,7 +92,7 @@ class DoorBody(Body):
 
 class VaultBody(Body):
     version: Annotated[int, Field(ge=1, lt=LARGEST_INTEGER)]
-    box: Annotated[bytes, _at_most("MAX_VAULT_BYTES")]
+    box: Annotated[bytes, bytes_at_most("MAX_VAULT_BYTES")]
 
     def content(self) -> VaultBox:
         return VaultBox(self.version, self.box)

@@ -14,7 +14,7 @@ from typing import Any
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from bench.results import record
-from tests.e2e.conftest import CHROMIUM_ARGUMENTS
+from tests.e2e.own_browser import CHROMIUM_ARGUMENTS
 from tests.e2e.person import Person
 from tests.live_server import live_server
 

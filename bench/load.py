@@ -55,7 +55,12 @@ class Line:
             try:
                 left = left[self._socket.send(left) :]
             except ssl.SSLWantWriteError:
-                select.select([], [self], [], _QUIET_SECONDS)
+                self._wait(select.POLLOUT, _QUIET_SECONDS)
+
+    def wait(self, seconds: float) -> None:
+        """Until there may be something to read."""
+        if not self._socket.pending():
+            self._wait(select.POLLIN, seconds)
 
     def read(self) -> list[bytes]:
         """The texts that are here."""
@@ -64,6 +69,12 @@ class Line:
 
     def close(self) -> None:
         self._socket.close()
+
+    def _wait(self, what: int, seconds: float) -> None:
+        """By ``poll``: ``select`` knows no file beyond the first 1,024."""
+        poll = select.poll()
+        poll.register(self, what)
+        poll.poll(seconds * 1000)
 
     def _receive(self) -> None:
         try:
@@ -94,7 +105,7 @@ class WebSocketLine(Line):
         """The first text that begins so."""
         deadline = time.monotonic() + _QUIET_SECONDS
         while time.monotonic() < deadline:
-            select.select([self], [], [], 0.1 if not self._socket.pending() else 0)
+            self.wait(0.1)
             for text in self.read():
                 if text.startswith(beginning):
                     return text

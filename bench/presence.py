@@ -17,7 +17,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from bench.processes import cores, cpu_seconds, pinned
+from bench.processes import allow_many_files, cores, cpu_seconds, pinned
 
 _LONGEST_SECONDS = 300
 _SETTLE_SECONDS = 6
@@ -44,7 +44,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     from bench.servers import NO_LIMITS
     from tests.live_server import LiveServer, free_port
 
-    visitors.allow_many_files()
+    allow_many_files()
     server_core, load_core = cores()
     os.sched_setaffinity(0, {load_core})
     port = free_port()

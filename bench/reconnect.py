@@ -25,7 +25,7 @@ from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.processes import cores, cpu_seconds, pinned
+from bench.processes import allow_many_files, cores, cpu_seconds, pinned
 from tests.live_server import ROOT
 
 if TYPE_CHECKING:  # They need Django's settings.
@@ -89,7 +89,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     from bench import visitors
     from bench.servers import Chat
 
-    visitors.allow_many_files()
+    allow_many_files()
     server_core, load_core = cores()
     os.sched_setaffinity(0, {load_core})
     chat = Chat(folder / "securechat")

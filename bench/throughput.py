@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import slow_disk
-from bench.processes import cores, cpu_seconds, pinned, resident_bytes
+from bench.processes import allow_many_files, cores, cpu_seconds, pinned, resident_bytes
 
 if TYPE_CHECKING:  # They need Django's settings.
     from bench.servers import Chat, Measured
@@ -61,6 +61,7 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     from bench.servers import Chat
     from securechat.serving.valkey import EmbeddedValkey
 
+    allow_many_files()
     server_core, load_core = cores()
     os.sched_setaffinity(0, {load_core})
     delay = arguments.fsync_delay_milliseconds

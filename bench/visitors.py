@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import resource
 import select
 import ssl
 import subprocess
@@ -26,12 +25,6 @@ _WELCOME_SECONDS = 60.0
 WELCOME = b'{"type":"welcome"'
 _PRESENCE = b'{"type":"presence"'
 _TRUE = b'"online":true'
-
-
-def allow_many_files() -> None:
-    """For this process and the servers it starts."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def crowd(server: LiveServer, people: int, friends_each: int) -> list[str]:
@@ -65,7 +58,7 @@ def open_line(server: LiveServer, cookie: str) -> Opened:
         texts: list[bytes] = []
         end = time.monotonic() + _WELCOME_SECONDS
         while not texts and time.monotonic() < end:
-            select.select([line], [], [], 0.1)
+            line.wait(0.1)
             texts = line.read()
         if not texts or not texts[0].startswith(WELCOME):
             raise Broken("No welcome came.")

@@ -5,7 +5,10 @@ from __future__ import annotations
 from django.contrib import admin
 
 from messaging.models import Conversation
+from messaging.report_admin import ReportAdmin
 from securechat.audited_admin import ReadOnlyAdmin
+
+__all__ = ["ConversationAdmin", "ReportAdmin"]
 
 
 @admin.register(Conversation)

@@ -10,3 +10,5 @@ class MessagingConfig(AppConfig):
 
     def ready(self) -> None:
         sealed_columns.register("messaging.EpochRecord", lambda epoch_record: epoch_record.record())
+        sealed_columns.register("messaging.Report", lambda report: report.evidence())
+        sealed_columns.register("messaging.ReportedMessage", lambda message: message.row())

@@ -12,6 +12,8 @@ __all__ = [
     "EpochConflict",
     "MalformedFrame",
     "PeerHasNoKeys",
+    "ReportTooLarge",
+    "ReportedPersonGone",
     "StaleEpoch",
     "UnknownDevice",
     "WriterGap",
@@ -69,3 +71,19 @@ class ClientIdReused(DomainError):
 class PeerHasNoKeys(DomainError):
     code = "peer_has_no_keys"
     message = "Your friend has not set up encryption yet."
+
+
+class ReportedPersonGone(DomainError):
+    """The account was deleted: there is nobody to act upon, and no keys to prove anything with."""
+
+    code = "reported_person_gone"
+    message = "This account no longer exists, so there is nobody to report."
+    status = 409
+
+
+class ReportTooLarge(DomainError):
+    """More than ``MAX_REPORT_EVIDENCE_BYTES`` of messages together."""
+
+    code = "report_too_large"
+    message = "These messages are too long for one report. Choose fewer of them."
+    status = 413

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import AnonymousUser
+from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -19,8 +20,10 @@ from friends.models import Friendship
 from friends.services import peers_of
 from messaging import presence
 from messaging.errors import ConversationNotFound
+from messaging.models import Report
 from messaging.services.conversations import membership_of
 
+REPORTS_PAGE_ROWS = 20
 _NOBODY = UUID(int=0)
 
 
@@ -36,6 +39,18 @@ def chat(request: HttpRequest, conversation: UUID | None = None) -> HttpResponse
     response = render(request, "messaging/chat.html", {"page_data": _page_data(person, conversation)})
     response.headers["Permissions-Policy"] = "camera=(self), microphone=(), geolocation=()"
     return response
+
+
+@login_required
+@require_safe
+def own_reports(request: HttpRequest) -> HttpResponse:
+    """What this person reported, and what came of it."""
+    made = Report.objects.made_by(_person(request)).order_by("-made_at", "-pk")
+    return render(
+        request,
+        "messaging/reports.html",
+        {"page": Paginator(made, REPORTS_PAGE_ROWS).get_page(request.GET.get("page"))},
+    )
 
 
 @login_required
@@ -88,6 +103,9 @@ def _page_data(person: User, conversation: UUID | None) -> dict[str, Any]:
             "max_envelope_bytes": settings.MAX_ENVELOPE_BYTES,
             "max_message_characters": settings.MAX_MESSAGE_CHARACTERS,
             "max_epoch_record_bytes": settings.MAX_EPOCH_RECORD_BYTES,
+            "max_reported_messages": settings.MAX_REPORTED_MESSAGES,
+            "max_report_note_characters": settings.MAX_REPORT_NOTE_CHARACTERS,
+            "max_report_evidence_bytes": settings.MAX_REPORT_EVIDENCE_BYTES,
             "history_page_rows": settings.HISTORY_PAGE_ROWS,
             "envelopes_per_second": settings.ENVELOPES_PER_SECOND,
             "envelope_burst": settings.ENVELOPE_BURST,
@@ -99,6 +117,7 @@ def _page_data(person: User, conversation: UUID | None) -> dict[str, Any]:
             "friends": reverse("friend-list"),
             "add_friend": reverse("friend-add"),
             "browsers": reverse("browsers"),
+            "reports": reverse("reports"),
             "requests": reverse("friend-requests"),
             "log_in": reverse("log-in"),
             "log_out": reverse("log-out"),

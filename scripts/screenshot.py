@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from playwright.sync_api import expect, sync_playwright
 
-from tests.e2e.conftest import CHROMIUM_ARGUMENTS
+from tests.e2e.own_browser import CHROMIUM_ARGUMENTS
 from tests.e2e.person import Person
 from tests.live_server import ROOT, live_server
 

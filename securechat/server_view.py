@@ -334,6 +334,37 @@ TABLES: Mapping[str, Table] = {
             ),
         },
     ),
+    "messaging_report": Table(
+        "Reports to the operators",
+        {
+            "id": _NUMBER,
+            "public_id": (Shown.CLEAR, "a random number"),
+            "reported_id": (Shown.CLEAR, "who was reported"),
+            "reported_name": (Shown.CLEAR, "the name of who was reported"),
+            "category": (Shown.CLEAR, "what for"),
+            "status": (Shown.CLEAR, "whether operators have looked at it, and what they decided"),
+            "assignee_id": (Shown.CLEAR, "which operator looks at it"),
+            "made_at": (Shown.CLEAR, "when it was sent"),
+            "closed_at": (Shown.CLEAR, "when it was decided"),
+            "message_count": (Shown.CLEAR, "how many messages were disclosed"),
+            "verified_count": (Shown.CLEAR, "how many of them are proved"),
+            "reporter_index": (Shown.INDEX, "who reported"),
+            "sealed_evidence": (
+                Shown.SERVER,
+                "who reported, in which conversation, the note, and the keys that the reported person signed with",
+            ),
+        },
+    ),
+    "messaging_reportedmessage": Table(
+        "Messages that were disclosed in reports",
+        {
+            "id": _NUMBER,
+            "report_id": (Shown.CLEAR, "which report"),
+            "position": (Shown.CLEAR, "its place in the report"),
+            "problem": (Shown.CLEAR, "why it could not be proved, if it could not"),
+            "sealed_row": (Shown.SERVER, "the message that the reporter chose to disclose, with its proof"),
+        },
+    ),
     "django_session": Table(
         "Cookies of log-ins",
         {

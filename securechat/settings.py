@@ -214,6 +214,13 @@ CATCH_UP_PEOPLE = 50
 CHAT_DATABASE_THREADS = env.int("CHAT_DATABASE_THREADS", default=4)
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
 
+# Reports; docs/protocol.md section 12
+REPORTS_PER_DAY = env.int("REPORTS_PER_DAY", default=20)
+MAX_REPORTED_MESSAGES = 50
+MAX_REPORT_NOTE_CHARACTERS = 1_000
+MAX_REPORT_EVIDENCE_BYTES = 524_288  # Of the disclosed contents of one report together.
+REPORT_OVERDUE = timedelta(hours=env.int("REPORT_OVERDUE_HOURS", default=24))
+
 # Presence; messaging/presence.py. What these add up to is in docs/architecture.md.
 PRESENCE_TTL = timedelta(seconds=env.int("PRESENCE_TTL_SECONDS", default=12))
 PRESENCE_RENEW = timedelta(seconds=env.int("PRESENCE_RENEW_SECONDS", default=4))

@@ -7,6 +7,8 @@ from django.contrib import admin
 from django.urls import include, path
 
 from friends.views import add_by_link
+from messaging.api import make_report
+from messaging.views import own_reports
 from securechat import views
 
 urlpatterns = [
@@ -15,6 +17,8 @@ urlpatterns = [
     path("friends/", include("friends.urls")),
     path("add/<str:username>", add_by_link, name="friend-link"),
     path("chat/", include("messaging.urls")),
+    path("api/reports/", make_report, name="api-reports"),
+    path("reports/", own_reports, name="reports"),
     path("trust/", views.trust, name="trust"),
     path("trust/root.crt", views.root_certificate, name="root-certificate"),
     path("trust/qr.svg", views.trust_qr, name="trust-qr"),

@@ -24,6 +24,8 @@ from accounts.demo_people import DEMO_PASSWORDS
 from accounts.models import User
 from friends import services
 from friends.models import Friendship
+from messaging.models import Report
+from messaging.services import reports
 from securechat import audit, sealed
 from securechat.audit import AuditEvent
 from securechat.audited_admin import AuditedModelAdmin, ReadOnlyAdmin
@@ -96,6 +98,23 @@ def a_request() -> Friendship:
     return Friendship.objects.between(alice, bob).get()
 
 
+def a_report() -> Report:
+    friendship = a_friendship()
+    return reports.make_report(
+        by=User.objects.get_by_natural_key("Bobby"),
+        conversation=friendship.public_id,
+        category=Report.Category.values[0],
+        note="",
+        disclosed=(),
+    )
+
+
+def a_claimed_report() -> Report:
+    report = a_report()
+    reports.claim_reports(ids=[report.pk], by=User.objects.get_by_natural_key("Root01"))
+    return report
+
+
 def a_group() -> Group:
     return Group.objects.create(name="Night shift")
 
@@ -108,6 +127,10 @@ ACTIONS: dict[tuple[str, str], tuple[Target, str]] = {
     ("accounts.User", "reset_second_factor"): (an_enrolled_person, "second_factor.reset"),
     ("accounts.User", "delete_selected"): (a_person, "user.delete"),
     ("auth.Group", "delete_selected"): (a_group, "group.delete"),
+    ("messaging.Report", "claim"): (a_report, "report.claim"),
+    ("messaging.Report", "release"): (a_claimed_report, "report.release"),
+    ("messaging.Report", "dismiss"): (a_claimed_report, "report.dismiss"),
+    ("messaging.Report", "resolve"): (a_claimed_report, "report.resolve"),
     ("friends.Friendship", "end_friendships"): (a_friendship, "friendship.end"),
     ("friends.Friendship", "reject_requests"): (a_request, "friendship.reject"),
 }
@@ -221,7 +244,7 @@ def test_log_ins_of_operators_are_recorded_right_and_refused_ones_by_script_and_
 
 # Commands
 
-CHANGE_NOTHING = {"audit_verify", "serve", "verify_assets", "verify_proof"}
+CHANGE_NOTHING = {"audit_verify", "serve", "verify_assets", "verify_proof", "verify_report"}
 
 
 def _createsuperuser(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,10 +16,22 @@ VIEW_FRIENDSHIP = ("friends", "friendship", "view_friendship", "Can view friends
 END_FRIENDSHIP = ("friends", "friendship", "end_friendship", "Can end friendships")
 REJECT_REQUEST = ("friends", "friendship", "reject_request", "Can reject friend requests")
 VIEW_CONVERSATION = ("messaging", "conversation", "view_conversation", "Can view conversation")
+VIEW_REPORT = ("messaging", "report", "view_report", "Can view report")
+RESOLVE_REPORT = ("messaging", "report", "resolve_report", "Can claim, dismiss and resolve reports")
+VIEW_EVIDENCE = ("messaging", "report", "view_evidence", "Can open the evidence of a report")
 VIEW_AUDIT = ("securechat", "auditevent", "view_auditevent", "Can view audit event")
 VIEW_LOG = ("admin", "logentry", "view_logentry", "Can view log entry")
 
-MODERATOR = [VIEW_PERSON, SIGN_OUT, VIEW_FRIENDSHIP, REJECT_REQUEST, VIEW_CONVERSATION]
+MODERATOR = [
+    VIEW_PERSON,
+    SIGN_OUT,
+    VIEW_FRIENDSHIP,
+    REJECT_REQUEST,
+    VIEW_CONVERSATION,
+    VIEW_REPORT,
+    RESOLVE_REPORT,
+    VIEW_EVIDENCE,
+]
 ROLES = {
     "Moderator": MODERATOR,
     "Senior moderator": [*MODERATOR, DEACTIVATE, END_FRIENDSHIP],

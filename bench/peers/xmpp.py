@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import os
 import re
-import select
 import ssl
 import tempfile
 import time
@@ -58,7 +57,7 @@ class XMPPLine(Line):
         self.send(text)
         deadline = time.monotonic() + _ANSWER_SECONDS
         while time.monotonic() < deadline:
-            select.select([self], [], [], 0.1)
+            self.wait(0.1)
             self._receive()
             if found := answer.search(self._data):
                 del self._data[: found.end()]

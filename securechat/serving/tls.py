@@ -36,6 +36,7 @@ class TLSContexts:
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
         context.set_min_proto_version(SSL.TLS1_3_VERSION)
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+        context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # An idle connection needs none.
         context.use_certificate_chain_file(str(self._files.certificate))
         context.use_privatekey_file(str(self._files.key))
         context.check_privatekey()

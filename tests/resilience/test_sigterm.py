@@ -35,8 +35,8 @@ class Sender:
         self.close_code: int | None = None
 
     async def run(self) -> None:
-        await self._browser.ask(self._tab.append(), protocol.EpochAppended)
         try:
+            await self._browser.ask(self._tab.append(), protocol.EpochAppended)
             for _ in range(UNDER_WAY):
                 await self._send()
             while True:

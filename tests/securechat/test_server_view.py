@@ -21,6 +21,8 @@ from accounts.services import passwords
 from friends.models import Friendship
 from messaging import protocol
 from messaging.hub import shut_down
+from messaging.models import Report
+from messaging.services.reports import Disclosed, make_report
 from securechat.server_view import (
     COLUMNS_TEST,
     LESS_SEEN,
@@ -228,13 +230,23 @@ async def test_a_message_shows_its_side_time_and_size(a: Person, conversation: U
 
 
 @pytest.mark.usefixtures("_hub_ends")
-async def test_what_is_called_locked_has_no_name_key_or_device_in_it(a: Person, conversation: UUID) -> None:
+async def test_what_is_called_locked_has_no_name_key_or_device_in_it(
+    a: Person, b: Person, conversation: UUID
+) -> None:
     """Each column that the page calls locked, in a database in which each of them is filled."""
     tab = a.tab(conversation)
     async with a.socket() as socket:
         await socket.ask(tab.append(ref=1), protocol.EpochAppended)
         stored = await socket.ask(tab.send(2), protocol.EnvelopeStored)
         assert stored.n == 1
+    report = await sync_to_async(make_report)(
+        by=b.user,
+        conversation=conversation,
+        category=Report.Category.SPAM,
+        note="Alice1 of Bobby",
+        disclosed=[Disclosed(1, b"Alice1", bytes(32))],
+    )
+    assert report.message_count == 1
 
     def look() -> Iterator[tuple[str, str, bytes]]:
         for name, table in TABLES.items():

@@ -166,6 +166,14 @@ export class CheckedLog {
     }
   }
 
+  /** A row that stands in the log, opened once more. Throws `LogMismatch` for any other. */
+  async reopen(row: Row): Promise<OpenedEnvelope> {
+    const known = this.entryAt(row.n)
+    const opened = await this.#openEnvelope(row, this.#loaded())
+    if (known?.side !== row.side || !equal(known.hash, opened.hash)) throw new LogMismatch()
+    return opened
+  }
+
   #loaded(): Timeline {
     if (this.#timeline === null) throw new Error('The log has not been fetched yet.')
     return this.#timeline

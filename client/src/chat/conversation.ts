@@ -19,6 +19,7 @@ import type { Row, Summary } from '../wire/frames'
 import type { Side } from '../wire/objects'
 import { type AlarmCode, alarmCodeOf, CheckFailed } from './alarms'
 import { CheckedLog } from './checked_log'
+import type { Disclosed } from './disclosure'
 import { Epochs } from './epochs'
 import { Lateness } from './lateness'
 import { Members, type Trust } from './members'
@@ -376,6 +377,14 @@ export class Conversation {
         now: this.tools.clock.now(),
       })
     })
+  }
+
+  /** Opens these messages of the friend once more, for a report. Throws `CheckFailed` for others. */
+  async disclose(numbers: readonly number[]): Promise<readonly Disclosed[]> {
+    const { disclosed } = await import('./disclosure')
+    return this.#inOrder(() =>
+      disclosed({ ask: this.tools.ask, conversation: this.id, side: this.side, log: this.#log }, numbers),
+    )
   }
 
   // What the server says

@@ -122,6 +122,10 @@ export class ChatSession {
     this.drafts = new Drafts({ database, localKey, clock, random, keep, onProblem })
   }
 
+  get api(): Api {
+    return this.tools.api
+  }
+
   /** Newer browsers of this person that were not told of yet, or whose notice was not seen to. */
   get signIns(): readonly SignIn[] {
     const seen = this.#seenBrowsers

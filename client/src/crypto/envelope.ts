@@ -157,7 +157,8 @@ export interface OpenedEnvelope {
   readonly header: EnvelopeHeader
   readonly content: MessageContent
   readonly hash: Bytes
-  /** Disclosed only with a report. */
+  /** As the sender encoded it. With the key it proves what was sent, and both are disclosed only with a report. */
+  readonly contentBytes: Bytes
   readonly frankingKey: Bytes
 }
 
@@ -182,7 +183,8 @@ export async function openEnvelope(bytes: Bytes, context: EnvelopeContext): Prom
   const { frankingKey, contentBytes } = unpad(await decryptWith(epoch, envelope))
   const commitment = await commitmentTo(header, frankingKey, contentBytes)
   if (!equal(commitment, header.commitment)) throw new CommitmentMismatch()
-  return { header, content: readContent(contentBytes), hash: await envelopeHash(bytes), frankingKey }
+  const hash = await envelopeHash(bytes)
+  return { header, content: readContent(contentBytes), hash, contentBytes, frankingKey }
 }
 
 function decode(envelope: Bytes): Envelope {

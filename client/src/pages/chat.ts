@@ -64,6 +64,7 @@ function show(session: ChatSession, page: ChatPage): void {
   app.session = session
   app.places = page.places
   app.limit = page.maxCharacters
+  app.reports = page.reports
   app.enterSends = enterSends(preferenceStorage())
   app.siteName = document.title.split(' · ').at(-1) ?? ''
   app.onAction = (action) => {

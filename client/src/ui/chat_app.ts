@@ -40,6 +40,15 @@ export interface ChatPlaces {
   room(conversation: string): string
 }
 
+export interface ReportLimits {
+  /** Where the person sees what came of one's own reports. */
+  readonly page: string
+  readonly maxMessages: number
+  readonly maxNoteCharacters: number
+  /** Of what is disclosed, together. */
+  readonly maxBytes: number
+}
+
 export class ChatApp extends LitElement {
   static override properties: PropertyDeclarations = {
     session: { attribute: false },
@@ -57,6 +66,7 @@ export class ChatApp extends LitElement {
   declare limit: number
   declare enterSends: boolean
   declare siteName: string
+  declare reports: ReportLimits
   declare announced: string
   /** The drawer beside the room. `loading`: its script is on its way. */
   declare details: 'closed' | 'loading' | 'open' | 'failed'
@@ -217,6 +227,19 @@ export class ChatApp extends LitElement {
     })
   }
 
+  /** About a message of the friend, or, without one, about the person. */
+  async #report(n: number | null): Promise<void> {
+    const { session, reports: limits } = this
+    const conversation = session.selected
+    if (conversation === null) return
+    try {
+      const { openReport } = await import('./report_dialog')
+      openReport(this, { session, conversation, n, limits })
+    } catch {
+      this.#announcer.tell('The report could not be loaded. Are you online?')
+    }
+  }
+
   get #drawer(): ConversationDetails | null {
     return this.querySelector('conversation-details')
   }
@@ -308,6 +331,9 @@ export class ChatApp extends LitElement {
       data-details=${isOpen ? 'open' : 'closed'}
       @compare-wanted=${(event: Event) => {
         void this.#openDetails(event.target instanceof HTMLElement ? event.target : null)
+      }}
+      @report-wanted=${(event: CustomEvent<number | null>) => {
+        void this.#report(event.detail)
       }}
     >
       ${this.#sidebar()} ${selected === null ? this.#blank(selectedId) : this.#room(selected)}

@@ -383,7 +383,7 @@ export class ChatLog extends LitElement {
       <span class="bubble" dir="auto">${bubbleText(item.text)}</span>
       <div class="message-foot">
         <time datetime=${isoTime(item.time)}>${clockTime(item.time)}</time>
-        ${item.status === null ? nothing : status(item.status, item)}
+        ${item.status === null ? nothing : status(item.status, item)} ${this.#reportButton(item)}
       </div>
       ${
         item.lateSince === null
@@ -395,6 +395,21 @@ export class ChatLog extends LitElement {
       }
       ${item.failure === null ? nothing : this.#failed(item, item.failure)}
     </li>`
+  }
+
+  /** Seen where somebody looks at the message, and tabbed to from it. */
+  #reportButton(item: MessageItem): TemplateResult | typeof nothing {
+    if (item.own || item.n === null) return nothing
+    return html`<button
+      class="link-button message-report"
+      type="button"
+      tabindex=${this.#tabIndexOf(item.key)}
+      @click=${() => {
+        this.dispatchEvent(new CustomEvent('report-wanted', { detail: item.n, bubbles: true }))
+      }}
+    >
+      Report…
+    </button>`
   }
 
   #failed(item: MessageItem, failure: string): TemplateResult {

@@ -1,7 +1,7 @@
 /** What the server tells the chat page about itself. */
 import { MalformedData } from '../wire/bytes'
 import { pageData } from './page_data'
-import type { ChatPlaces } from './chat_app'
+import type { ChatPlaces, ReportLimits } from './chat_app'
 
 const ANY_ROOM = '00000000-0000-0000-0000-000000000000'
 
@@ -21,6 +21,7 @@ export interface ChatPage {
   readonly socketPath: string
   readonly maxCharacters: number
   readonly places: ChatPlaces
+  readonly reports: ReportLimits
   logIn(next: string, why: WhyLogIn): string
 }
 
@@ -41,6 +42,12 @@ export function chatPage(page: Document): ChatPage {
       addFriend: text(urls['add_friend']),
       browsers: text(urls['browsers']),
       room: (conversation) => room.replace(ANY_ROOM, conversation),
+    },
+    reports: {
+      page: text(urls['reports']),
+      maxMessages: number(limits['max_reported_messages']),
+      maxNoteCharacters: number(limits['max_report_note_characters']),
+      maxBytes: number(limits['max_report_evidence_bytes']),
     },
     logIn: (next, why) => `${logIn}?${new URLSearchParams({ ...QUERY_OF[why], next }).toString()}`,
   }

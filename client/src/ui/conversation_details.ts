@@ -89,6 +89,23 @@ export class ConversationDetails extends LitElement {
         <h3 id="receipts-title">Read receipts</h3>
         ${this.#receipts()}
       </section>
+      <section class="details-part" aria-labelledby="report-heading">
+        <h3 id="report-heading">Report</h3>
+        <p class="small muted">
+          The operators cannot read your messages. They see what you choose to show them, and nothing else.
+        </p>
+        <div>
+          <button
+            class="button button-small"
+            type="button"
+            @click=${() => {
+              this.dispatchEvent(new CustomEvent('report-wanted', { detail: null, bubbles: true }))
+            }}
+          >
+            Report this person…
+          </button>
+        </div>
+      </section>
     </aside>`
   }
 

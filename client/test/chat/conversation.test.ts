@@ -252,6 +252,25 @@ describe('a server that lies', () => {
     expect(all.b.session.selected?.entries.at(-1)?.shown).toEqual({ kind: 'alarm', code: 'altered_message' })
   })
 
+  test('what is disclosed in a report is what was checked, of the friend alone', async () => {
+    const all = await exchange()
+    const room = all.b.session.selected
+    const theirs = room?.entries.filter(({ side }) => side !== room.side) ?? []
+    const own = room?.entries.find(({ side }) => side === room.side)
+
+    const disclosed = await room?.disclose([theirs[2]?.n ?? 0, theirs[0]?.n ?? 0])
+
+    expect(disclosed?.map(({ text }) => text)).toEqual(['one', 'three'])
+    await expect(room?.disclose([own?.n ?? 0])).rejects.toThrow()
+    await expect(room?.disclose([99])).rejects.toThrow()
+    toBob(all, (frame) =>
+      frame.type === 'history'
+        ? { ...frame, rows: frame.rows.map((row, at) => ({ ...row, n: frame.rows.at(-1 - at)?.n ?? row.n })) }
+        : frame,
+    )
+    await expect(room?.disclose([theirs[0]?.n ?? 0])).rejects.toThrow()
+  })
+
   test('a message hidden from one side is noticed with the next', async () => {
     const all = await exchange()
     let hidden = false

@@ -372,6 +372,7 @@ describe('epochs, envelopes and heads', () => {
     readonly messages: readonly {
       readonly client_id: string
       readonly franking_key: string
+      readonly content: string
       readonly nonce: string
       readonly writer: { readonly writer: string; readonly seq: number; readonly prev: string }
       readonly log: { readonly n: number; readonly hash: string }
@@ -468,6 +469,7 @@ describe('epochs, envelopes and heads', () => {
 
       expect(opened.content).toEqual({ kind: 'text', sentAt: message.sent_at, text: message.text })
       expect(toHex(opened.frankingKey)).toBe(message.franking_key)
+      expect(toHex(opened.contentBytes)).toBe(message.content)
       expect(toHex(again.envelope)).toBe(message.envelope)
       expect(toHex(log.hash)).toBe(message.log_after)
     }

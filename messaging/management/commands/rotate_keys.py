@@ -15,14 +15,14 @@ from django.db import transaction
 from accounts.services.rotation import count_hashes_of_older_peppers, rotate_seals
 from friends.services.rotation import rotate_blind_indexes, rotate_friend_names
 from friends.services.rows import lock_index_key
-from messaging.services.rotation import rotate_epoch_records
+from messaging.services.rotation import rotate_epoch_records, rotate_reporter_indexes, rotate_reports
 from securechat import audit, sealed
 from securechat.key_rotation import Progress, RowsDoNotOpen, Walk, changing_key_file
 
 _ROTATIONS: dict[sealed.RotatingPurpose, Callable[[Walk], list[Progress]]] = {
     "fernet": lambda how: [rotate_friend_names(how)],
-    "blind_index": lambda how: [rotate_blind_indexes(how)],
-    "seal": lambda how: [*rotate_seals(how), rotate_epoch_records(how)],
+    "blind_index": lambda how: [rotate_blind_indexes(how), rotate_reporter_indexes(how)],
+    "seal": lambda how: [*rotate_seals(how), rotate_epoch_records(how), *rotate_reports(how)],
     "pepper": lambda how: [],
 }
 
@@ -33,8 +33,8 @@ class Command(BaseCommand):
         "Old keys stay in the key file, so that backups and rows not yet written anew can be read. Killed half-way, run it\n"
         "again: it continues and makes no further key. Servers on several machines have to share the key file.\n\n"
         "  fernet       names of friends\n"
-        "  blind_index  by which friendships are found\n"
-        "  seal         key chains, vaults, doors, sessions, epoch records\n"
+        "  blind_index  by which friendships, and one's own reports, are found\n"
+        "  seal         key chains, vaults, doors, sessions, epoch records, reports\n"
         "  pepper       password hashes; each follows at its person's next log-in\n\n"
         "examples:\n"
         "  manage.py rotate_keys seal --dry-run     what would be written anew\n"
