@@ -31,6 +31,7 @@ from messaging.writer import Waiting
 from securechat import events
 from securechat.errors import DomainError, Unavailable
 from securechat.ratelimit import Bucket
+from securechat.serving import SEND_AT_ONCE
 
 Receive: TypeAlias = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -53,7 +54,7 @@ async def chat_socket(scope: Any, receive: Receive, send: Send) -> None:
     if person is None:
         await _refuse_socket(receive, send, CloseCode.SIGNED_OUT)
         return
-    connection = Connection(person, session_key, send)
+    connection = Connection(person, session_key, send, scope.get("extensions", {}).get(SEND_AT_ONCE))
     if not hub.add(connection):
         await _refuse_socket(receive, send, CloseCode.TOO_MANY)
         return
@@ -90,6 +91,7 @@ class _Socket:
     def __init__(self, hub: Hub, connection: Connection) -> None:
         self._hub = hub
         self._connection = connection
+        self._largest_frame = settings.MAX_FRAME_BYTES
         self._frames_taken = Bucket(limit=settings.FRAME_BURST, per_second=settings.FRAMES_PER_SECOND)
 
     async def run(self, receive: Receive) -> int | None:
@@ -110,7 +112,7 @@ class _Socket:
     async def _take(self, text: str | None) -> None:
         if self._frames_taken.take():
             self._connection.close(CloseCode.TOO_MANY)
-        elif text is not None and len(text.encode()) > settings.MAX_FRAME_BYTES:
+        elif text is not None and len(text.encode()) > self._largest_frame:
             self._connection.close(CloseCode.TOO_LARGE)
         else:
             await self._answer(text)
@@ -153,25 +155,22 @@ class _Socket:
 
     async def _send_envelope(self, frame: protocol.SendEnvelope) -> None:
         self._hub.count_envelope(self._connection.user_id)
-        membership = await self._membership(frame.conversation)
+        connection = self._connection
+        membership = connection.memberships.get(frame.conversation) or await self._membership(
+            frame.conversation
+        )
         header = parse_envelope(frame.envelope)
-        if (header.conversation, header.client_id, header.epoch) != (
-            frame.conversation,
-            frame.client_id,
-            frame.epoch,
+        if not (
+            header.client_id == frame.client_id
+            and header.conversation == frame.conversation
+            and header.epoch == frame.epoch
         ):
             raise MalformedFrame
-        standing = await self._standing()
+        standing = connection.standing or await self._standing()
         if header.device not in standing.devices:
             raise UnknownDevice
-        submission = Submission(
-            side=membership.side,
-            header=header,
-            envelope=frame.envelope,
-            sender=self._connection.user,
-            checked_at_seq=standing.seq,
-        )
-        await self._hub.submit(Waiting(submission, frame.ref, self._connection))
+        submission = Submission(membership.side, header, frame.envelope, connection.user, standing.seq)
+        await self._hub.submit(Waiting(submission, frame.ref, connection))
 
     async def _list_conversations(self, frame: protocol.ListConversations) -> None:
         items, more = await self._hub.read(
