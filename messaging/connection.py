@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from enum import IntEnum
 from typing import Any, TypeAlias
-from uuid import UUID
 
 from django.conf import settings
 
@@ -40,8 +39,8 @@ class Connection:
         self.user = user
         self.sign_in = SignIn(user.pk, session_key)
         self.presence_key = presence.connection_key(user.pk, secrets.token_hex(8))
-        self.memberships: dict[UUID, Membership] = {}
-        self._conversation_with: dict[int, UUID] = {}
+        self.memberships: dict[bytes, Membership] = {}
+        self._conversation_with: dict[int, bytes] = {}
         self.standing: Standing | None = None
         self.is_ready = False
         self.missed_an_event = False
@@ -65,9 +64,9 @@ class Connection:
             yield self.memberships[conversation]
 
     def learn(self, membership: Membership) -> None:
-        self.memberships[membership.conversation] = membership
+        self.memberships[membership.conversation.bytes] = membership
         if membership.peer_id is not None:
-            self._conversation_with[membership.peer_id] = membership.conversation
+            self._conversation_with[membership.peer_id] = membership.conversation.bytes
 
     def send(self, frame: protocol.ServerFrame) -> None:
         self.send_text(protocol.encode(frame))

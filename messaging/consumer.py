@@ -118,8 +118,9 @@ class _Socket:
             await self._answer(text)
 
     async def _answer(self, text: str | None) -> None:
+        frame: protocol.SentEnvelope | protocol.ClientFrame | None
         try:
-            frame = protocol.decode_client_frame(text)
+            frame = (protocol.sent_envelope(text) if text else None) or protocol.decode_client_frame(text)
         except MalformedFrame as refusal:
             self._connection.send(protocol.refusal(refusal, protocol.ref_of(text)))
             return
@@ -130,10 +131,20 @@ class _Socket:
         except DatabaseError:
             self._connection.send(protocol.refusal(Unavailable(), frame.ref))
 
-    async def _handle(self, frame: protocol.ClientFrame) -> None:
+    async def _handle(self, frame: protocol.SentEnvelope | protocol.ClientFrame) -> None:
         match frame:
-            case protocol.SendEnvelope():
+            case protocol.SentEnvelope():
                 await self._send_envelope(frame)
+            case protocol.SendEnvelope():
+                await self._send_envelope(
+                    protocol.SentEnvelope(
+                        frame.ref,
+                        frame.conversation.bytes,
+                        frame.client_id.bytes,
+                        frame.epoch,
+                        frame.envelope,
+                    )
+                )
             case protocol.ListConversations():
                 await self._list_conversations(frame)
             case protocol.GetHistory():
@@ -153,12 +164,12 @@ class _Socket:
             case _:
                 assert_never(frame)
 
-    async def _send_envelope(self, frame: protocol.SendEnvelope) -> None:
+    async def _send_envelope(self, frame: protocol.SentEnvelope) -> None:
         self._hub.count_envelope(self._connection.user_id)
         connection = self._connection
-        membership = connection.memberships.get(frame.conversation) or await self._membership(
-            frame.conversation
-        )
+        membership = connection.memberships.get(frame.conversation)
+        if membership is None:
+            membership = await self._membership(UUID(bytes=frame.conversation))
         header = parse_envelope(frame.envelope)
         if not (
             header.client_id == frame.client_id
@@ -248,7 +259,7 @@ class _Socket:
 
     async def _membership(self, conversation: UUID) -> Membership:
         """From what the connection knows; asks the database only about what it does not. Raises ``ConversationNotFound``."""
-        known = self._connection.memberships.get(conversation)
+        known = self._connection.memberships.get(conversation.bytes)
         if known is None:
             known = await self._hub.read(conversations.membership_of, self._connection.user, conversation)
             self._hub.adopt(self._connection.user_id, known)

@@ -203,13 +203,18 @@ class Hub:
         spans: dict[UUID, tuple[int, int]] = {}
         again: list[tuple[UUID, int, int]] = []
         moments: dict[datetime, int] = {}
+        places: dict[bytes, tuple[UUID, str, Collection[Connection]]] = {}
         for waiting, outcome in done:
             if isinstance(outcome, DomainError):
                 waiting.sender.send(protocol.refusal(outcome, waiting.ref))
                 continue
             submission, n = waiting.submission, outcome.n
-            conversation = submission.header.conversation
-            conversation_id, client_id = str(conversation), str(submission.header.client_id)
+            header = submission.header
+            if header.conversation not in places:
+                id_ = UUID(bytes=header.conversation)
+                places[header.conversation] = (id_, str(id_), self._of_conversation.get(id_, ()))
+            conversation, conversation_id, sockets = places[header.conversation]
+            client_id = protocol.id_text(header.client_id)
             stored_at = moments.get(outcome.stored_at)
             if stored_at is None:
                 stored_at = moments[outcome.stored_at] = milliseconds(outcome.stored_at)
@@ -228,7 +233,7 @@ class Hub:
                 again.append((conversation, n, n))
                 if n <= self._told.get(conversation, 0):
                     continue
-            others = [one for one in self._of_conversation.get(conversation, ()) if one is not waiting.sender]
+            others = [one for one in sockets if one is not waiting.sender]
             if others:
                 text = protocol.new_text(
                     conversation=conversation_id,
@@ -404,7 +409,7 @@ class Hub:
         for connection in self._ready(user_id)[:1]:
             now = await self.read(news.introduction, connection.user)
             for membership in now.memberships.values():
-                if connection.memberships.get(membership.conversation) != membership:
+                if connection.memberships.get(membership.conversation.bytes) != membership:
                     await self._friendship_changed([user_id], membership.conversation)
             await self._tell_what_was_missed(now.last_ns)
 

@@ -43,10 +43,12 @@ def next_log_hash(before: bytes, n: int, hash_of_envelope: bytes) -> bytes:
 
 
 class EnvelopeHeader(NamedTuple):
-    conversation: UUID
+    """Ids as 16 bytes, as they come: a ``UUID`` of each would cost as much as reading the rest."""
+
+    conversation: bytes
     epoch: int
     device: bytes
-    client_id: UUID
+    client_id: bytes
     writer: bytes
     seq: int
     prev: bytes
@@ -109,9 +111,7 @@ def _usual_envelope(envelope: bytes) -> EnvelopeHeader | None:
         or b"\0" in (epoch, seq, own, peer, vault_version)
     ):
         return None
-    return EnvelopeHeader(
-        UUID(bytes=conversation), _uint(epoch), device, UUID(bytes=client_id), writer, _uint(seq), prev
-    )
+    return EnvelopeHeader(conversation, _uint(epoch), device, client_id, writer, _uint(seq), prev)
 
 
 def _uint(encoded: bytes) -> int:
@@ -144,7 +144,7 @@ def _any_envelope(envelope: bytes) -> EnvelopeHeader:
         raise MalformedFrame
     _position(own)
     _position(peer)
-    return EnvelopeHeader(UUID(bytes=conversation), epoch, device, UUID(bytes=client_id), writer, seq, prev)
+    return EnvelopeHeader(conversation, epoch, device, client_id, writer, seq, prev)
 
 
 def parse_epoch_record(record: bytes) -> EpochBody:

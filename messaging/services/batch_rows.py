@@ -15,19 +15,19 @@ from accounts.models import KeyChainEntry
 from friends.models import Friendship
 from messaging.models import Conversation, Envelope
 
-ClientKey: TypeAlias = tuple[UUID, int, UUID]
+ClientKey: TypeAlias = tuple[bytes, int, bytes]
 """Conversation, side and client id."""
-WriterKey: TypeAlias = tuple[UUID, bytes, int]
+WriterKey: TypeAlias = tuple[bytes, bytes, int]
 """Conversation, writer and place in its sequence."""
 
 
 class NewEnvelope(NamedTuple):
-    """The columns of the table, in the order of the statements."""
+    """The columns of the table, in the order of the statements. Ids are 16 bytes."""
 
-    conversation_id: UUID
+    conversation_id: bytes
     n: int
     side: int
-    client_id: UUID
+    client_id: bytes
     epoch: int
     writer: bytes
     writer_seq: int
@@ -42,7 +42,7 @@ class Log:
 
     __slots__ = ("conversation", "epoch", "is_open", "last_n", "log_hash")
 
-    def __init__(self, conversation: UUID, last_n: int, log_hash: bytes, epoch: int, status: str) -> None:
+    def __init__(self, conversation: bytes, last_n: int, log_hash: bytes, epoch: int, status: str) -> None:
         self.conversation = conversation
         self.last_n = last_n
         self.log_hash = log_hash
@@ -84,24 +84,24 @@ _LOGS_AND_CHAINS = (
 
 
 def locked(
-    conversations: Collection[UUID], senders: Collection[int]
-) -> tuple[dict[UUID, Log], dict[int, int]]:
+    conversations: Collection[bytes], senders: Collection[int]
+) -> tuple[dict[bytes, Log], dict[int, int]]:
     """Those conversations, and how long the key chain of each sender is that has one.
 
     They are locked in order of id, so two batches never wait for each other in a circle; SQLite's transaction is the lock
     there.
     """
     if connection.vendor == "sqlite":
-        ids = json.dumps([_hexadecimal(conversation) for conversation in conversations])
+        ids = json.dumps([conversation.hex() for conversation in conversations])
         ((logs, chains),) = _of_sqlite(_LOGS_AND_CHAINS, (ids, json.dumps(list(senders))))
         found = [
-            Log(UUID(id_), n, bytes.fromhex(hash_), epoch, status)
+            Log(bytes.fromhex(id_), n, bytes.fromhex(hash_), epoch, status)
             for id_, n, hash_, epoch, status in json.loads(logs)
         ]
         return {log.conversation: log for log in found}, dict(json.loads(chains))
     with connection.cursor() as cursor:
-        cursor.execute(_LOCKED_LOGS, [list(conversations)])
-        found = [Log(*row) for row in cursor.fetchall()]
+        cursor.execute(_LOCKED_LOGS, [[UUID(bytes=conversation) for conversation in conversations]])
+        found = [Log(id_.bytes, *more) for id_, *more in cursor.fetchall()]
         cursor.execute(_CHAINS, [list(senders)])
         return {log.conversation: log for log in found}, dict(cursor.fetchall())
 
@@ -123,7 +123,7 @@ def insert(rows: Sequence[NewEnvelope]) -> None:
             value
             for row in rows
             for value in (
-                _hexadecimal(row[0]), row[1], row[2], _hexadecimal(row[3]), *row[4:10], times[row[10]]
+                row[0].hex(), row[1], row[2], row[3].hex(), *row[4:10], times[row[10]]
             )
         ]  # fmt: skip
         _of_sqlite(_INSERT + _places(len(rows), len(_COPY_TYPES), "?"), values)
@@ -131,7 +131,7 @@ def insert(rows: Sequence[NewEnvelope]) -> None:
     with connection.cursor() as cursor, connection.wrap_database_errors, cursor.copy(_COPY) as copy:
         copy.set_types(_COPY_TYPES)
         for row in rows:
-            copy.write_row(row)
+            copy.write_row((UUID(bytes=row[0]), row[1], row[2], UUID(bytes=row[3]), *row[4:]))
 
 
 def grow(logs: Collection[Log], *, now: datetime) -> None:
@@ -141,14 +141,14 @@ def grow(logs: Collection[Log], *, now: datetime) -> None:
     if connection.vendor == "sqlite":
         moment = _plain_time(now)
         values = [
-            value
-            for log in logs
-            for value in (_hexadecimal(log.conversation), log.last_n, log.log_hash, moment)
+            value for log in logs for value in (log.conversation.hex(), log.last_n, log.log_hash, moment)
         ]
         _of_sqlite(_GROW.format(_places(len(logs), 4, "?")), values)
         return
     with connection.cursor() as cursor:
-        values = [value for log in logs for value in (log.conversation, log.last_n, log.log_hash, now)]
+        values = [
+            value for log in logs for value in (UUID(bytes=log.conversation), log.last_n, log.log_hash, now)
+        ]
         cursor.execute(_GROW.format(_places(len(logs), 4)), values)
 
 
@@ -167,7 +167,7 @@ def with_client_ids(keys: Collection[ClientKey]) -> dict[ClientKey, Envelope]:
     if not ids:
         return {}
     rows = Envelope.objects.filter(pk__in=ids).defer("envelope", "writer", "log_hash")
-    return {(row.conversation_id, row.side, row.client_id): row for row in rows}
+    return {(row.conversation_id.bytes, row.side, row.client_id.bytes): row for row in rows}
 
 
 def at_writer_positions(keys: Collection[WriterKey]) -> dict[WriterKey, bytes]:
@@ -178,7 +178,7 @@ def at_writer_positions(keys: Collection[WriterKey]) -> dict[WriterKey, bytes]:
     return {order[place]: bytes(hash_) for place, hash_ in found}
 
 
-def numbered(keys: Collection[tuple[UUID, int]]) -> Iterable[Envelope]:
+def numbered(keys: Collection[tuple[bytes, int]]) -> Iterable[Envelope]:
     """By conversation and number."""
     if not keys:
         return ()
@@ -220,17 +220,13 @@ def _flat(rows: Iterable[Iterable[Any]]) -> list[Any]:
     return [value for row in rows for value in row]
 
 
-def _plain_id() -> Callable[[UUID], Any]:
-    """How the driver takes a UUID."""
-    return _itself if connection.features.has_native_uuid_field else _hexadecimal
+def _plain_id() -> Callable[[bytes], Any]:
+    """How the driver takes the 16 bytes of a UUID."""
+    return _uuid if connection.features.has_native_uuid_field else bytes.hex
 
 
-def _itself(value: UUID) -> UUID:
-    return value
-
-
-def _hexadecimal(value: UUID) -> str:
-    return f"{value.int:032x}"
+def _uuid(value: bytes) -> UUID:
+    return UUID(bytes=value)
 
 
 def _plain_time(value: datetime) -> Any:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, TypeAlias
-from uuid import UUID
 
 from django.db import DatabaseError, IntegrityError, transaction
 
@@ -60,9 +59,9 @@ class WriterHeads:
 
     def __init__(self, capacity: int = 20_000) -> None:
         self._capacity = capacity
-        self._heads: dict[tuple[UUID, bytes], tuple[int, bytes]] = {}
+        self._heads: dict[tuple[bytes, bytes], tuple[int, bytes]] = {}
 
-    def get(self, conversation: UUID, writer: bytes) -> tuple[int, bytes] | None:
+    def get(self, conversation: bytes, writer: bytes) -> tuple[int, bytes] | None:
         return self._heads.get((conversation, writer))
 
     def note(self, rows: Iterable[NewEnvelope]) -> None:
@@ -128,7 +127,7 @@ def _divided(
     """The positions from which writers go on as far as this process knows, and the submissions that do not."""
     if heads is None:
         return {}, list(batch)
-    at: dict[tuple[UUID, bytes], int] = {}
+    at: dict[tuple[bytes, bytes], int] = {}
     going_on: dict[WriterKey, bytes] = {}
     others: list[Submission] = []
     for submission in batch:
@@ -147,14 +146,14 @@ def _divided(
 
 @dataclass
 class _Numbering:
-    logs: dict[UUID, Log]
+    logs: dict[bytes, Log]
     now: datetime
     standing_anew: dict[int, frozenset[bytes]]
     known: dict[ClientKey, Envelope | NewEnvelope]
     writers: dict[WriterKey, bytes]
     looked_up: frozenset[int]
     rows: list[NewEnvelope] = field(default_factory=list)
-    grown: dict[UUID, Log] = field(default_factory=dict)
+    grown: dict[bytes, Log] = field(default_factory=dict)
 
     def take(self, submission: Submission) -> Outcome:
         try:

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
+from uuid import UUID
 
 import django
 
@@ -65,7 +66,7 @@ def number_by_a_clock() -> None:
 
     @transaction.atomic
     def by_a_clock(batch: Sequence[Submission], **how: Any) -> list[Outcome]:
-        ids = {submission.header.conversation for submission in batch}
+        ids = {UUID(bytes=submission.header.conversation) for submission in batch}
         Conversation.objects.filter(friendship__public_id__in=ids).update(last_n=time.time_ns() // 1_000_000)
         return store(batch, **how)
 
