@@ -159,8 +159,8 @@ async def test_what_is_sent_at_once_never_overtakes_what_waits(a: Person) -> Non
     running = asyncio.create_task(connection.run())
     connection.send_text("1")
     await asyncio.sleep(0)  # The first is on its way.
-    connection.send_text("2")
     has_room.set()
+    connection.send_text("2")
     connection.send_text("3")
     async with asyncio.timeout(5):
         while len(sent) < 3:  # noqa: ASYNC110 - nobody tells

@@ -117,6 +117,20 @@ def test_the_short_way_takes_integers_in_their_shortest_form_only(tab: Tab, numb
         assert wire._usual_envelope(envelope) in ((long, None) if number >= 2**32 else (long,))
 
 
+@pytest.mark.parametrize(
+    ("shortest", "longer"),
+    [(b"\x18\x18", b"\x19\x00\x18"), (b"\x18\x18", b"\x1a\x00\x00\x00\x18"), (b"\x17", b"\x18\x17")],
+)
+def test_a_longer_form_of_an_integer_is_refused(tab: Tab, shortest: bytes, longer: bytes) -> None:
+    header, *rest = cbor2.loads(tab.envelope(uuid4(), epoch=24 if len(shortest) == 2 else 23))
+    place = 3 + 17  # After the two versions and the conversation.
+    assert header.startswith(shortest, place)
+    longer_header = header[:place] + longer + header[place + len(shortest) :]
+
+    with pytest.raises(MalformedFrame):
+        wire.parse_envelope(cbor2.dumps([longer_header, *rest]))
+
+
 def test_an_epoch_record_says_where_it_belongs(tab: Tab) -> None:
     prev = os.urandom(32)
 
