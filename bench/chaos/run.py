@@ -84,7 +84,7 @@ def run(site: Site, plan: Plan, disk: Disk | None) -> Outcome:
         raise RuntimeError("A fault could not be done.") from torment.errors[0]
     if crashed and not any(one.alarms for one in fleet.progress):
         last = (site.folder / "clients.log").read_text(encoding="utf-8").splitlines()[-15:]
-            raise RuntimeError("A client ended by itself:\n" + "\n".join(last))
+        raise RuntimeError("A client ended by itself:\n" + "\n".join(last))
     journals = {one.role.journal: read_journal(Path(one.role.journal)) for one in fleet.progress}
     stored = site.stored()
     evidence = [
