@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import binascii
 import hashlib
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal, TypeAlias
 
 import cbor2
+import pybase64
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -22,7 +22,7 @@ VERSION = 1
 NO_HASH = bytes(HASH_BYTES)
 AUTH_KEY_PREFIX = "ak1:"
 AUTH_KEY_BYTES = 32
-_TO_URL = bytes.maketrans(b"+/", b"-_")
+_URL = b"-_"
 _FROM_URL = bytes.maketrans(b"-_+/=\n", b"+/****")  # A star is in no alphabet.
 _PADDING = (b"", b"", b"==", b"=")
 # Those whose last bits, which mean nothing, are zero: after two characters of four, four bits; after three, two.
@@ -46,7 +46,7 @@ def H(what: str, *parts: bytes) -> bytes:
 
 
 def encode_base64url(raw: bytes) -> str:
-    return binascii.b2a_base64(raw, newline=False).translate(_TO_URL, b"=").decode("ascii")
+    return pybase64.b64encode_as_string(raw, _URL).rstrip("=")
 
 
 def decode_base64url(text: str) -> bytes:
@@ -56,7 +56,7 @@ def decode_base64url(text: str) -> bytes:
         raise MalformedBytes
     try:
         standard = text.encode("ascii").translate(_FROM_URL)
-        return binascii.a2b_base64(standard + _PADDING[left], strict_mode=True)
+        return pybase64.b64decode(standard + _PADDING[left], validate=True)
     except ValueError:
         raise MalformedBytes from None
 

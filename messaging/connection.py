@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from enum import IntEnum
 from typing import Any, TypeAlias
-from uuid import UUID
 
 from django.conf import settings
 
@@ -19,6 +18,7 @@ from messaging.services.conversations import Membership
 from messaging.sessions import SignIn
 
 Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
+SendAtOnce: TypeAlias = Callable[[str], bool]
 
 
 class CloseCode(IntEnum):
@@ -33,17 +33,21 @@ class CloseCode(IntEnum):
 class Connection:
     """What it caches (memberships, which devices stand) the hub keeps right when an event says that it changed."""
 
-    def __init__(self, user: User, session_key: str, send: Send) -> None:
+    def __init__(
+        self, user: User, session_key: str, send: Send, send_at_once: SendAtOnce | None = None
+    ) -> None:
         self.user = user
         self.sign_in = SignIn(user.pk, session_key)
         self.presence_key = presence.connection_key(user.pk, secrets.token_hex(8))
-        self.memberships: dict[UUID, Membership] = {}
-        self._conversation_with: dict[int, UUID] = {}
+        self.memberships: dict[bytes, Membership] = {}
+        self._conversation_with: dict[int, bytes] = {}
         self.standing: Standing | None = None
         self.is_ready = False
         self.missed_an_event = False
         self.is_closing = False
         self._send = send
+        self._send_at_once = send_at_once
+        self._is_sending = False
         self._waiting: deque[str] = deque()
         self._waiting_characters = 0
         self._close_code: CloseCode | None = None
@@ -60,9 +64,9 @@ class Connection:
             yield self.memberships[conversation]
 
     def learn(self, membership: Membership) -> None:
-        self.memberships[membership.conversation] = membership
+        self.memberships[membership.conversation.bytes] = membership
         if membership.peer_id is not None:
-            self._conversation_with[membership.peer_id] = membership.conversation
+            self._conversation_with[membership.peer_id] = membership.conversation.bytes
 
     def send(self, frame: protocol.ServerFrame) -> None:
         self.send_text(protocol.encode(frame))
@@ -70,6 +74,9 @@ class Connection:
     def send_text(self, text: str) -> None:
         """Never waits: who does not read what is sent is cut off and catches up from the history."""
         if self.is_closing:
+            return
+        at_once = self._send_at_once
+        if at_once is not None and not (self._is_sending or self._waiting) and at_once(text):
             return
         self._waiting.append(text)
         self._waiting_characters += len(text)
@@ -91,10 +98,12 @@ class Connection:
         while True:
             await self._wake.wait()
             self._wake.clear()
+            self._is_sending = True
             while self._waiting:
                 text = self._waiting.popleft()
                 self._waiting_characters -= len(text)
                 await self._send({"type": "websocket.send", "text": text})
+            self._is_sending = False
             if self._close_code is not None:
                 await self._send({"type": "websocket.close", "code": int(self._close_code)})
                 return

@@ -31,6 +31,7 @@ from messaging.writer import Waiting
 from securechat import events
 from securechat.errors import DomainError, Unavailable
 from securechat.ratelimit import Bucket
+from securechat.serving import SEND_AT_ONCE
 
 Receive: TypeAlias = Callable[[], Awaitable[dict[str, Any]]]
 
@@ -53,7 +54,7 @@ async def chat_socket(scope: Any, receive: Receive, send: Send) -> None:
     if person is None:
         await _refuse_socket(receive, send, CloseCode.SIGNED_OUT)
         return
-    connection = Connection(person, session_key, send)
+    connection = Connection(person, session_key, send, scope.get("extensions", {}).get(SEND_AT_ONCE))
     if not hub.add(connection):
         await _refuse_socket(receive, send, CloseCode.TOO_MANY)
         return
@@ -90,6 +91,7 @@ class _Socket:
     def __init__(self, hub: Hub, connection: Connection) -> None:
         self._hub = hub
         self._connection = connection
+        self._largest_frame = settings.MAX_FRAME_BYTES
         self._frames_taken = Bucket(limit=settings.FRAME_BURST, per_second=settings.FRAMES_PER_SECOND)
 
     async def run(self, receive: Receive) -> int | None:
@@ -110,14 +112,15 @@ class _Socket:
     async def _take(self, text: str | None) -> None:
         if self._frames_taken.take():
             self._connection.close(CloseCode.TOO_MANY)
-        elif text is not None and len(text.encode()) > settings.MAX_FRAME_BYTES:
+        elif text is not None and len(text.encode()) > self._largest_frame:
             self._connection.close(CloseCode.TOO_LARGE)
         else:
             await self._answer(text)
 
     async def _answer(self, text: str | None) -> None:
+        frame: protocol.SentEnvelope | protocol.ClientFrame | None
         try:
-            frame = protocol.decode_client_frame(text)
+            frame = (protocol.sent_envelope(text) if text else None) or protocol.decode_client_frame(text)
         except MalformedFrame as refusal:
             self._connection.send(protocol.refusal(refusal, protocol.ref_of(text)))
             return
@@ -128,10 +131,20 @@ class _Socket:
         except DatabaseError:
             self._connection.send(protocol.refusal(Unavailable(), frame.ref))
 
-    async def _handle(self, frame: protocol.ClientFrame) -> None:
+    async def _handle(self, frame: protocol.SentEnvelope | protocol.ClientFrame) -> None:
         match frame:
-            case protocol.SendEnvelope():
+            case protocol.SentEnvelope():
                 await self._send_envelope(frame)
+            case protocol.SendEnvelope():
+                await self._send_envelope(
+                    protocol.SentEnvelope(
+                        frame.ref,
+                        frame.conversation.bytes,
+                        frame.client_id.bytes,
+                        frame.epoch,
+                        frame.envelope,
+                    )
+                )
             case protocol.ListConversations():
                 await self._list_conversations(frame)
             case protocol.GetHistory():
@@ -151,27 +164,24 @@ class _Socket:
             case _:
                 assert_never(frame)
 
-    async def _send_envelope(self, frame: protocol.SendEnvelope) -> None:
+    async def _send_envelope(self, frame: protocol.SentEnvelope) -> None:
         self._hub.count_envelope(self._connection.user_id)
-        membership = await self._membership(frame.conversation)
+        connection = self._connection
+        membership = connection.memberships.get(frame.conversation)
+        if membership is None:
+            membership = await self._membership(UUID(bytes=frame.conversation))
         header = parse_envelope(frame.envelope)
-        if (header.conversation, header.client_id, header.epoch) != (
-            frame.conversation,
-            frame.client_id,
-            frame.epoch,
+        if not (
+            header.client_id == frame.client_id
+            and header.conversation == frame.conversation
+            and header.epoch == frame.epoch
         ):
             raise MalformedFrame
-        standing = await self._standing()
+        standing = connection.standing or await self._standing()
         if header.device not in standing.devices:
             raise UnknownDevice
-        submission = Submission(
-            side=membership.side,
-            header=header,
-            envelope=frame.envelope,
-            sender=self._connection.user,
-            checked_at_seq=standing.seq,
-        )
-        await self._hub.submit(Waiting(submission, frame.ref, self._connection))
+        submission = Submission(membership.side, header, frame.envelope, connection.user, standing.seq)
+        await self._hub.submit(Waiting(submission, frame.ref, connection))
 
     async def _list_conversations(self, frame: protocol.ListConversations) -> None:
         items, more = await self._hub.read(
@@ -249,7 +259,7 @@ class _Socket:
 
     async def _membership(self, conversation: UUID) -> Membership:
         """From what the connection knows; asks the database only about what it does not. Raises ``ConversationNotFound``."""
-        known = self._connection.memberships.get(conversation)
+        known = self._connection.memberships.get(conversation.bytes)
         if known is None:
             known = await self._hub.read(conversations.membership_of, self._connection.user, conversation)
             self._hub.adopt(self._connection.user_id, known)

@@ -74,7 +74,7 @@ class Content:
 
 
 def commitment_to(header: EnvelopeHeader, franking_key: bytes, content: bytes) -> bytes:
-    bound = header.conversation.bytes + header.device + header.client_id.bytes
+    bound = header.conversation + header.device + header.client_id
     return hmac.new(franking_key, label("franking") + bound + content, hashlib.sha256).digest()
 
 
@@ -90,7 +90,7 @@ def require_sent(
         header = parse_envelope(envelope)
     except MalformedFrame:
         raise NotProved(Problem.UNREADABLE) from None
-    if header.conversation != conversation:
+    if header.conversation != conversation.bytes:
         raise NotProved(Problem.OTHER_CONVERSATION)
     _require_signature(envelope, header, keys)
     commitment = cbor2.loads(cbor2.loads(envelope)[0])[-1]

@@ -28,7 +28,7 @@ from messaging.connection import CloseCode, Connection
 from messaging.errors import ConversationNotFound
 from messaging.services import epochs, heads
 from messaging.services.conversations import Membership, membership_of, milliseconds, summary_of
-from messaging.services.delivery import Outcome, Stored
+from messaging.services.delivery import Outcome
 from messaging.threads import DatabaseThreads
 from messaging.watch import PresenceWatch
 from messaging.writer import Waiting, Writer
@@ -202,21 +202,48 @@ class Hub:
     def _deliver(self, done: Sequence[tuple[Waiting, Outcome]]) -> None:
         spans: dict[UUID, tuple[int, int]] = {}
         again: list[tuple[UUID, int, int]] = []
+        moments: dict[datetime, int] = {}
+        places: dict[bytes, tuple[UUID, str, Collection[Connection]]] = {}
         for waiting, outcome in done:
             if isinstance(outcome, DomainError):
                 waiting.sender.send(protocol.refusal(outcome, waiting.ref))
                 continue
-            conversation = waiting.submission.header.conversation
-            waiting.sender.send_text(_stored_text(waiting, outcome))
+            submission, n = waiting.submission, outcome.n
+            header = submission.header
+            if header.conversation not in places:
+                id_ = UUID(bytes=header.conversation)
+                places[header.conversation] = (id_, str(id_), self._of_conversation.get(id_, ()))
+            conversation, conversation_id, sockets = places[header.conversation]
+            client_id = protocol.id_text(header.client_id)
+            stored_at = moments.get(outcome.stored_at)
+            if stored_at is None:
+                stored_at = moments[outcome.stored_at] = milliseconds(outcome.stored_at)
+            waiting.sender.send_text(
+                protocol.stored_text(
+                    ref=waiting.ref,
+                    conversation=conversation_id,
+                    client_id=client_id,
+                    n=n,
+                    stored_at=stored_at,
+                )
+            )
             if outcome.new:
-                spans[conversation] = (spans.get(conversation, (outcome.n, 0))[0], outcome.n)
+                spans[conversation] = (spans[conversation][0] if conversation in spans else n, n)
             else:  # Who stored it may have died before anybody was told.
-                again.append((conversation, outcome.n, outcome.n))
-                if outcome.n <= self._told.get(conversation, 0):
+                again.append((conversation, n, n))
+                if n <= self._told.get(conversation, 0):
                     continue
-            text = _new_text(waiting, outcome)
-            for connection in self._of_conversation.get(conversation, ()):
-                if connection is not waiting.sender:
+            others = [one for one in sockets if one is not waiting.sender]
+            if others:
+                text = protocol.new_text(
+                    conversation=conversation_id,
+                    n=n,
+                    side=submission.side,
+                    client_id=client_id,
+                    envelope=submission.envelope,
+                    stored_at=stored_at,
+                )
+                for connection in others:
                     connection.send_text(text)
         rows = (*((conversation, first, last) for conversation, (first, last) in spans.items()), *again)
         if rows:
@@ -382,7 +409,7 @@ class Hub:
         for connection in self._ready(user_id)[:1]:
             now = await self.read(news.introduction, connection.user)
             for membership in now.memberships.values():
-                if connection.memberships.get(membership.conversation) != membership:
+                if connection.memberships.get(membership.conversation.bytes) != membership:
                     await self._friendship_changed([user_id], membership.conversation)
             await self._tell_what_was_missed(now.last_ns)
 
@@ -469,26 +496,3 @@ def _discard(index: defaultdict[T, set[Connection]], key: T, connection: Connect
         connections.discard(connection)
         if not connections:
             del index[key]
-
-
-def _stored_text(waiting: Waiting, stored: Stored) -> str:
-    header = waiting.submission.header
-    return protocol.stored_text(
-        ref=waiting.ref,
-        conversation=str(header.conversation),
-        client_id=str(header.client_id),
-        n=stored.n,
-        stored_at=milliseconds(stored.stored_at),
-    )
-
-
-def _new_text(waiting: Waiting, stored: Stored) -> str:
-    submission = waiting.submission
-    return protocol.new_text(
-        conversation=str(submission.header.conversation),
-        n=stored.n,
-        side=submission.side,
-        client_id=str(submission.header.client_id),
-        envelope=submission.envelope,
-        stored_at=milliseconds(stored.stored_at),
-    )

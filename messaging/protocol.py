@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Literal, NamedTuple, TypeAlias
 from uuid import UUID
 
 from django.conf import settings
@@ -360,14 +360,18 @@ _BEGIN_OF_SEND = re.compile(
 )
 
 
-def decode_client_frame(text: str | None) -> ClientFrame:
-    """``None`` stands for a binary frame. Raises ``MalformedFrame``, which says nothing of what was sent."""
-    if text is None:
-        raise MalformedFrame
-    return _send_envelope(text) or _any_frame(text)
+class SentEnvelope(NamedTuple):
+    """``SendEnvelope`` with its ids as 16 bytes."""
+
+    ref: int
+    conversation: bytes
+    client_id: bytes
+    epoch: int
+    envelope: bytes
 
 
-def _send_envelope(text: str) -> SendEnvelope | None:
+def sent_envelope(text: str) -> SentEnvelope | None:
+    """``None`` for whatever else it is, which may still be a ``SendEnvelope`` in another form."""
     begin = _BEGIN_OF_SEND.match(text)
     if begin is None or not text.endswith('"}'):
         return None
@@ -378,16 +382,23 @@ def _send_envelope(text: str) -> SendEnvelope | None:
     if not 1 <= len(envelope) <= settings.MAX_ENVELOPE_BYTES:
         return None
     ref, conversation, client_id, epoch = begin.groups()
-    return SendEnvelope.model_construct(
-        ref=int(ref),
-        conversation=UUID(conversation),
-        client_id=UUID(client_id),
-        epoch=int(epoch),
-        envelope=envelope,
-    )
+    return SentEnvelope(int(ref), _id_bytes(conversation), _id_bytes(client_id), int(epoch), envelope)
 
 
-def _any_frame(text: str) -> ClientFrame:
+def _id_bytes(text: str) -> bytes:
+    return bytes.fromhex(text.replace("-", ""))
+
+
+def id_text(id_: bytes) -> str:
+    """As a frame has it."""
+    digits = id_.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def decode_client_frame(text: str | None) -> ClientFrame:
+    """``None`` stands for a binary frame. Raises ``MalformedFrame``, which says nothing of what was sent."""
+    if text is None:
+        raise MalformedFrame
     try:
         return _client_frame.validate_json(text)
     except ValueError:

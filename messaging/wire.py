@@ -5,6 +5,7 @@ It learns where an object belongs, never what it says, and checks no signature: 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
@@ -42,10 +43,12 @@ def next_log_hash(before: bytes, n: int, hash_of_envelope: bytes) -> bytes:
 
 
 class EnvelopeHeader(NamedTuple):
-    conversation: UUID
+    """Ids as 16 bytes, as they come: a ``UUID`` of each would cost as much as reading the rest."""
+
+    conversation: bytes
     epoch: int
     device: bytes
-    client_id: UUID
+    client_id: bytes
     writer: bytes
     seq: int
     prev: bytes
@@ -72,6 +75,50 @@ class HeadBody:
 
 def parse_envelope(envelope: bytes) -> EnvelopeHeader:
     """Raises ``MalformedFrame``, as all of these."""
+    return _usual_envelope(envelope) or _any_envelope(envelope)
+
+
+# Nearly every envelope is of this form: lengths in one or two bytes, integers below 2**32. One expression takes a fifth of
+# what decoding and encoding again take, and leaves to them whatever it does not know.
+_ID, _HASH = rb"\x50(.{16})", rb"\x58\x20(.{32})"
+_UINT = rb"([\x00-\x17]|\x18[\x18-\xff]|\x19(?!\x00)..|\x1a(?!\x00\x00)....)"
+_POSITION = rb"\x82" + _UINT + rb"\x58\x20.{32}"
+_USUAL = re.compile(
+    rb"\x84(?:\x58([\x18-\xff])|\x59(?!\x00)(..))"
+    rb"\x90\x01\x02" + _ID + _UINT + rb"\x58\x20.{32}" + _ID + _ID + _ID + _UINT + _HASH + _UINT + rb"\x58\x20.{32}"
+    + _POSITION + _POSITION + _UINT + rb"\x58\x20.{32}"
+    rb"()\x4c.{12}(?:\x58([\x18-\xff])|\x59(?!\x00)(..))",
+    re.DOTALL,
+)  # fmt: skip
+_SIGNATURE = b"\x58\x40"
+_END_OF_HEADER = 14  # The empty group.
+
+
+def _usual_envelope(envelope: bytes) -> EnvelopeHeader | None:
+    found = _USUAL.match(envelope)
+    if found is None:
+        return None
+    (
+        short, long, conversation, epoch, device, client_id, writer, seq, prev,
+        _head_n, own, peer, vault_version, _end, box_short, box_long,
+    ) = found.groups()  # fmt: skip
+    header_ends = found.end(1 if short else 2) + int.from_bytes(short or long, "big")
+    box_ends = found.end() + int.from_bytes(box_short or box_long, "big")
+    if (
+        header_ends != found.end(_END_OF_HEADER)
+        or not envelope.startswith(_SIGNATURE, box_ends)
+        or len(envelope) != box_ends + len(_SIGNATURE) + SIGNATURE_BYTES
+        or b"\0" in (epoch, seq, own, peer, vault_version)
+    ):
+        return None
+    return EnvelopeHeader(conversation, _uint(epoch), device, client_id, writer, _uint(seq), prev)
+
+
+def _uint(encoded: bytes) -> int:
+    return encoded[0] if len(encoded) == 1 else int.from_bytes(encoded[1:], "big")
+
+
+def _any_envelope(envelope: bytes) -> EnvelopeHeader:
     outer: list[Any] = _array(envelope, 4)
     if [type(item) for item in outer] != _ENVELOPE_TYPES:
         raise MalformedFrame
@@ -97,7 +144,7 @@ def parse_envelope(envelope: bytes) -> EnvelopeHeader:
         raise MalformedFrame
     _position(own)
     _position(peer)
-    return EnvelopeHeader(UUID(bytes=conversation), epoch, device, UUID(bytes=client_id), writer, seq, prev)
+    return EnvelopeHeader(conversation, epoch, device, client_id, writer, seq, prev)
 
 
 def parse_epoch_record(record: bytes) -> EpochBody:

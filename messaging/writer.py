@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple, TypeAlias
@@ -17,7 +18,7 @@ from django.utils import timezone
 
 from messaging.connection import Connection
 from messaging.services import delivery
-from messaging.services.delivery import Outcome, Submission
+from messaging.services.delivery import Outcome, Submission, WriterHeads
 from messaging.threads import DatabaseThreads
 from securechat.errors import Unavailable
 
@@ -40,37 +41,57 @@ Done: TypeAlias = Callable[[Sequence[tuple[Waiting, Outcome]]], None]
 class Writer:
     def __init__(self, done: Done) -> None:
         self._done = done
-        self._queue: asyncio.Queue[Waiting] = asyncio.Queue(settings.WRITER_QUEUE_ENVELOPES)
+        self._waiting: deque[Waiting] = deque()
+        self._unanswered = 0  # With those that are being stored.
+        self._capacity = settings.WRITER_QUEUE_ENVELOPES
+        self._something, self._room, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._room.set()
+        self._idle.set()
         self._thread = DatabaseThreads(1, "writer")
+        self._heads = WriterHeads()  # Touched by that thread only.
 
     async def submit(self, waiting: Waiting) -> None:
         """Joins the next batch; waits while too many are before it. The answer comes through ``done``."""
-        await self._queue.put(waiting)
+        while len(self._waiting) >= self._capacity:
+            self._room.clear()
+            await self._room.wait()
+        self._waiting.append(waiting)
+        self._unanswered += 1
+        if not self._something.is_set():
+            self._something.set()
+            self._idle.clear()
 
     async def run(self) -> None:
         while True:
-            batch = [await self._queue.get()]
-            while len(batch) < settings.WRITER_BATCH_ENVELOPES and not self._queue.empty():
-                batch.append(self._queue.get_nowait())
+            await self._something.wait()
+            batch = [
+                self._waiting.popleft()
+                for _ in range(min(len(self._waiting), settings.WRITER_BATCH_ENVELOPES))
+            ]
+            if not self._waiting:
+                self._something.clear()
+            self._room.set()
             try:
-                outcomes = await self._thread.run(_store, [waiting.submission for waiting in batch])
+                submissions = [waiting.submission for waiting in batch]
+                outcomes = await self._thread.run(_store, submissions, self._heads)
                 self._done(list(zip(batch, outcomes, strict=True)))
             finally:
-                for _ in batch:
-                    self._queue.task_done()
+                self._unanswered -= len(batch)
+                if not self._unanswered:
+                    self._idle.set()
 
     async def drain(self) -> None:
         """Returns when nothing waits any more, or too long."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._queue.join(), _DRAIN_SECONDS)
+            await asyncio.wait_for(self._idle.wait(), _DRAIN_SECONDS)
 
     async def close(self) -> None:
         await self._thread.close()
 
 
-def _store(batch: list[Submission]) -> list[Outcome]:
+def _store(batch: list[Submission], heads: WriterHeads) -> list[Outcome]:
     try:
-        return _attempt(batch)
+        return _attempt(batch, heads)
     except (IntegrityError, DataError):  # One of them cannot be stored: the others must not suffer for it.
         return [_alone(submission) for submission in batch]
     except DatabaseError as error:
@@ -86,14 +107,14 @@ def _alone(submission: Submission) -> Outcome:
         return Unavailable()
 
 
-def _attempt(batch: list[Submission]) -> list[Outcome]:
+def _attempt(batch: list[Submission], heads: WriterHeads | None = None) -> list[Outcome]:
     """Once more on a fresh connection when the old one was lost: known client ids make that safe."""
     now = timezone.now()
     now = now.replace(microsecond=now.microsecond // 1000 * 1000)
     try:
-        return delivery.store(batch, now=now)
+        return delivery.store(batch, now=now, heads=heads)
     except (IntegrityError, DataError):
         raise
     except DatabaseError:
         connection.close()
-        return delivery.store(batch, now=now)
+        return delivery.store(batch, now=now, heads=heads)

@@ -10,6 +10,7 @@ import math
 import time
 from collections import OrderedDict
 from datetime import timedelta
+from functools import lru_cache
 
 import redis
 from django.utils.crypto import salted_hmac
@@ -70,8 +71,9 @@ def _name(scope: str, key: str) -> str:
     return f"securechat:limit:{scope}:{hashed[:32]}"
 
 
-def _arguments(limit: int, window: timedelta) -> list[int]:
-    return [window // _MICROSECOND, limit]
+@lru_cache(64)
+def _arguments(limit: int, window: timedelta) -> tuple[int, int]:
+    return window // _MICROSECOND, limit
 
 
 def _answer(wait_microseconds: int) -> None:

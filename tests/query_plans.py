@@ -24,6 +24,23 @@ class Statement:
 
 
 @contextmanager
+def of_the_driver() -> Iterator[list[str]]:
+    """All that SQLite's driver executes, or Django on PostgreSQL, which COPY and the ends of transactions are not in."""
+    seen: list[str] = []
+    if connection.vendor == "sqlite":
+        connection.ensure_connection()
+        connection.connection.set_trace_callback(seen.append)
+        try:
+            yield seen
+        finally:
+            connection.connection.set_trace_callback(None)
+        return
+    with statements() as asked:
+        yield seen
+    seen += [statement.sql for statement in asked]
+
+
+@contextmanager
 def statements() -> Iterator[list[Statement]]:
     """Those of the default connection, as they are executed meanwhile."""
     seen: list[Statement] = []

@@ -304,7 +304,7 @@ def test_the_server_reads_the_same_objects_and_computes_the_same_log() -> None:
         header = server_wire.parse_envelope(envelope)
         log = server_wire.next_log_hash(log, n, server_wire.envelope_hash(envelope))
 
-        assert (header.seq, header.client_id.hex, log.hex()) == (
+        assert (header.seq, header.client_id.hex(), log.hex()) == (
             n,
             message["client_id"],
             message["log_after"],

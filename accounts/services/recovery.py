@@ -29,10 +29,11 @@ class RecoveryBegun:
 def begin_recovery(*, username: str, proof: bytes) -> RecoveryBegun:
     """What the code opens. Changes nothing, so a browser may ask again. Raises ``WrongRecoveryCode``."""
     user = _prove(username, proof)
-    door = vaults.recovery_door_of(user)
-    if door is None:
+    stored = vaults.keys_of(user)
+    door = next((one for one in stored.doors if one.kind == "recovery"), None) if stored is not None else None
+    if stored is None or door is None:
         raise WrongRecoveryCode
-    return RecoveryBegun(bytes(user.client_salt), key_chain.entries_of(user), door, vaults.vault_of(user))
+    return RecoveryBegun(bytes(user.client_salt), stored.chain, door, stored.vault)
 
 
 @transaction.atomic

@@ -72,17 +72,20 @@ def make_keys(*, user: User, keys: NewKeys) -> Growth:
 
 
 def keys_of(user: User) -> StoredKeys | None:
-    """``None`` for somebody who has not made keys yet."""
+    """``None`` for somebody who has not made keys yet. Doors and vault belong together, whatever is written meanwhile."""
     vault = Vault.objects.filter(user=user).first()
-    if vault is None:
-        return None
-    return StoredKeys(
-        username=user.username,
-        chain=key_chain.entries_of(user),
-        doors=doors_of(user),
-        vault=VaultBox(vault.version, vault.box),
-        recovery_confirmed=RecoveryCode.objects.filter(user=user, confirmed=True).exists(),
-    )
+    while vault is not None:
+        stored = StoredKeys(
+            username=user.username,
+            chain=key_chain.entries_of(user),
+            doors=doors_of(user),
+            vault=VaultBox(vault.version, vault.box),
+            recovery_confirmed=RecoveryCode.objects.filter(user=user, confirmed=True).exists(),
+        )
+        before, vault = vault, Vault.objects.filter(user=user).first()
+        if vault is not None and vault.version == before.version:
+            return stored
+    return None
 
 
 def vault_of(user: User) -> VaultBox:
@@ -105,11 +108,6 @@ def replace_vault(*, user: User, vault: VaultBox) -> None:
 
 def doors_of(user: User) -> list[DoorContent]:
     return [_open(door) for door in Door.objects.filter(user=user).order_by("kind")]
-
-
-def recovery_door_of(user: User) -> DoorContent | None:
-    door = Door.objects.filter(user=user, kind=Door.Kind.RECOVERY).first()
-    return None if door is None else _open(door)
 
 
 def replace_door(*, user: User, door: DoorContent, kind: DoorKind) -> None:

@@ -83,7 +83,8 @@ def run(site: Site, plan: Plan, disk: Disk | None) -> Outcome:
     if torment.errors:
         raise RuntimeError("A fault could not be done.") from torment.errors[0]
     if crashed and not any(one.alarms for one in fleet.progress):
-        raise RuntimeError(f"A client ended by itself: see {site.folder / 'clients.log'}.")
+        last = (site.folder / "clients.log").read_text(encoding="utf-8").splitlines()[-15:]
+        raise RuntimeError("A client ended by itself:\n" + "\n".join(last))
     journals = {one.role.journal: read_journal(Path(one.role.journal)) for one in fleet.progress}
     stored = site.stored()
     evidence = [

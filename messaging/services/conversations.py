@@ -170,7 +170,7 @@ def _summary(
 
 
 def _last_envelopes(conversations: Sequence[Conversation]) -> Iterable[Envelope]:
-    return batch_rows.numbered({(row.pk, row.last_n) for row in conversations if row.last_n})
+    return batch_rows.numbered({(row.pk.bytes, row.last_n) for row in conversations if row.last_n})
 
 
 def _with_keys(user_ids: Sequence[int]) -> set[int]:

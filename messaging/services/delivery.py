@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, TypeAlias
-from uuid import UUID
 
-from django.db import transaction
+from django.db import DatabaseError, IntegrityError, transaction
 
 from accounts.models import User
 from accounts.services import key_chain
@@ -21,9 +20,9 @@ from messaging.errors import (
     UnknownDevice,
     WriterGap,
 )
-from messaging.models import Conversation, Envelope, Side
+from messaging.models import Envelope, Side
 from messaging.services import batch_rows
-from messaging.services.batch_rows import ClientKey, NewEnvelope, WriterKey
+from messaging.services.batch_rows import ClientKey, Log, NewEnvelope, WriterKey
 from messaging.wire import EnvelopeHeader, envelope_hash, next_log_hash
 from securechat.errors import DomainError
 
@@ -52,60 +51,126 @@ class Stored(NamedTuple):
 Outcome: TypeAlias = Stored | DomainError
 
 
-@transaction.atomic
-def store(batch: Sequence[Submission], *, now: datetime) -> list[Outcome]:
+class WriterHeads:
+    """The last envelope of each writer that this process stored: who goes on from it needs no look at the database.
+
+    It may be behind, as other processes store too. The table's constraints then say so.
+    """
+
+    def __init__(self, capacity: int = 20_000) -> None:
+        self._capacity = capacity
+        self._heads: dict[tuple[bytes, bytes], tuple[int, bytes]] = {}
+
+    def get(self, conversation: bytes, writer: bytes) -> tuple[int, bytes] | None:
+        return self._heads.get((conversation, writer))
+
+    def note(self, rows: Iterable[NewEnvelope]) -> None:
+        """After their commit."""
+        if len(self._heads) > self._capacity:
+            self._heads.clear()
+        for row in rows:
+            self._heads[row[0], row[5]] = (row[6], row[8])
+
+    def forget(self) -> None:
+        self._heads.clear()
+
+
+class _Unsure(Exception):
+    """Without a look at what is stored it would have been refused."""
+
+
+def store(batch: Sequence[Submission], *, now: datetime, heads: WriterHeads | None = None) -> list[Outcome]:
     """One outcome for each submission, in their order. Several processes may do this at once.
 
-    The conversations are locked in order of id, so two batches never wait for each other in a circle; SQLite's
-    transaction is the lock there.
+    Who goes on from ``heads`` is first taken to be new. Where that is wrong (a message sent again that another process
+    stored), everything is looked up.
     """
-    ids = sorted({submission.header.conversation for submission in batch})
-    locked = (
-        Conversation.objects.select_for_update(of=("self",))
-        .select_related("friendship")
-        .only("last_n", "log_hash", "epoch", "friendship__status")
-        .filter(friendship__public_id__in=ids)
-        .order_by("pk")
-    )
-    numbering = _Numbering(
-        conversations={row.friendship_id: row for row in locked},
-        now=now,
-        standing_anew=_standing_anew(batch),
-        known=dict(_stored_before(batch)),
-        writers=_writer_positions(batch),
-    )
-    outcomes = [numbering.take(submission) for submission in batch]
-    batch_rows.insert(numbering.rows)
-    batch_rows.grow(numbering.grown())
+    if heads is not None:
+        try:
+            return _store(batch, now, heads)
+        except (_Unsure, IntegrityError):
+            pass
+        except DatabaseError:
+            heads.forget()
+            raise
+    return _store(batch, now, heads, looks_at_all=True)
+
+
+def _store(
+    batch: Sequence[Submission], now: datetime, heads: WriterHeads | None, *, looks_at_all: bool = False
+) -> list[Outcome]:
+    with transaction.atomic():
+        logs, last_seqs = batch_rows.locked(
+            {submission.header.conversation for submission in batch},
+            {submission.sender.pk for submission in batch},
+        )
+        going_on, others = _divided(batch, None if looks_at_all else heads)
+        numbering = _Numbering(
+            logs=logs,
+            now=now,
+            standing_anew=_standing_anew(batch, last_seqs),
+            known=dict(_stored_before(others)),
+            writers=_writer_positions(others) | going_on,
+            looked_up=frozenset(map(id, others)),
+        )
+        outcomes = [numbering.take(submission) for submission in batch]
+        batch_rows.insert(numbering.rows)
+        batch_rows.grow(numbering.grown.values(), now=now)
+    if heads is not None:
+        heads.note(numbering.rows)
     return outcomes
+
+
+def _divided(
+    batch: Sequence[Submission], heads: WriterHeads | None
+) -> tuple[dict[WriterKey, bytes], list[Submission]]:
+    """The positions from which writers go on as far as this process knows, and the submissions that do not."""
+    if heads is None:
+        return {}, list(batch)
+    at: dict[tuple[bytes, bytes], int] = {}
+    going_on: dict[WriterKey, bytes] = {}
+    others: list[Submission] = []
+    for submission in batch:
+        header = submission.header
+        key = (header.conversation, header.writer)
+        seq = at.get(key)
+        if seq is None and (head := heads.get(*key)) is not None:
+            seq = head[0]
+            going_on[header.conversation, header.writer, seq] = head[1]
+        if seq is not None and header.seq == seq + 1:
+            at[key] = header.seq
+        else:
+            others.append(submission)
+    return going_on, others
 
 
 @dataclass
 class _Numbering:
-    conversations: dict[UUID, Conversation]
+    logs: dict[bytes, Log]
     now: datetime
     standing_anew: dict[int, frozenset[bytes]]
     known: dict[ClientKey, Envelope | NewEnvelope]
     writers: dict[WriterKey, bytes]
+    looked_up: frozenset[int]
     rows: list[NewEnvelope] = field(default_factory=list)
+    grown: dict[bytes, Log] = field(default_factory=dict)
 
     def take(self, submission: Submission) -> Outcome:
         try:
             return self._take(submission)
         except DomainError as refusal:
+            if id(submission) not in self.looked_up:
+                raise _Unsure from None
             return refusal
-
-    def grown(self) -> list[Conversation]:
-        touched = {row.conversation_id for row in self.rows}
-        return [conversation for key, conversation in self.conversations.items() if key in touched]
 
     def _take(self, submission: Submission) -> Stored:
         header = submission.header
-        conversation = self.conversations.get(header.conversation)
-        if conversation is None:
+        log = self.logs.get(header.conversation)
+        if log is None:
             raise ConversationNotFound
         hash_ = envelope_hash(submission.envelope)
-        known = self.known.get((header.conversation, submission.side, header.client_id))
+        key = (header.conversation, submission.side, header.client_id)
+        known = self.known.get(key)
         if known is not None:
             if bytes(known.envelope_hash) != hash_:
                 raise ClientIdReused
@@ -113,13 +178,15 @@ class _Numbering:
         standing = self.standing_anew.get(submission.sender.pk)
         if standing is not None and header.device not in standing:
             raise UnknownDevice
-        self._check(conversation, header)
-        return self._append(conversation, submission, hash_)
+        self._check(log, header)
+        row = self._append(log, submission, hash_)
+        self.known[key] = row
+        return Stored(row.n, self.now, new=True)
 
-    def _check(self, conversation: Conversation, header: EnvelopeHeader) -> None:
-        if not conversation.friendship.is_open:
+    def _check(self, log: Log, header: EnvelopeHeader) -> None:
+        if not log.is_open:
             raise ConversationClosed
-        if header.epoch != conversation.epoch:
+        if header.epoch != log.epoch:
             raise StaleEpoch
         here = (header.conversation, header.writer, header.seq)
         before = (header.conversation, header.writer, header.seq - 1)
@@ -127,33 +194,31 @@ class _Numbering:
         if header.seq < 1 or here in self.writers or expected != header.prev:
             raise WriterGap
 
-    def _append(self, conversation: Conversation, submission: Submission, hash_: bytes) -> Stored:
+    def _append(self, log: Log, submission: Submission, hash_: bytes) -> NewEnvelope:
         header = submission.header
-        conversation.last_n += 1
-        conversation.log_hash = next_log_hash(bytes(conversation.log_hash), conversation.last_n, hash_)
-        conversation.active_at = self.now
+        log.last_n += 1
+        log.log_hash = next_log_hash(log.log_hash, log.last_n, hash_)
         row = NewEnvelope(
-            conversation_id=header.conversation,
-            n=conversation.last_n,
-            side=submission.side,
-            client_id=header.client_id,
-            epoch=header.epoch,
-            writer=header.writer,
-            writer_seq=header.seq,
-            envelope=submission.envelope,
-            envelope_hash=hash_,
-            log_hash=conversation.log_hash,
-            stored_at=self.now,
+            header.conversation,
+            log.last_n,
+            submission.side,
+            header.client_id,
+            header.epoch,
+            header.writer,
+            header.seq,
+            submission.envelope,
+            hash_,
+            log.log_hash,
+            self.now,
         )
         self.rows.append(row)
-        self.known[header.conversation, submission.side, header.client_id] = row
+        self.grown[header.conversation] = log
         self.writers[header.conversation, header.writer, header.seq] = hash_
-        return Stored(row.n, self.now, new=True)
+        return row
 
 
-def _standing_anew(batch: Sequence[Submission]) -> dict[int, frozenset[bytes]]:
+def _standing_anew(batch: Sequence[Submission], last_seqs: dict[int, int]) -> dict[int, frozenset[bytes]]:
     """The devices that stand now, of senders whose chain grew since it was looked at."""
-    last_seqs = key_chain.last_seqs({submission.sender.pk for submission in batch})
     grown = {
         submission.sender
         for submission in batch
@@ -163,6 +228,8 @@ def _standing_anew(batch: Sequence[Submission]) -> dict[int, frozenset[bytes]]:
 
 
 def _stored_before(batch: Sequence[Submission]) -> dict[ClientKey, Envelope]:
+    if not batch:
+        return {}
     return batch_rows.with_client_ids(
         {
             (submission.header.conversation, submission.side, submission.header.client_id)
@@ -173,6 +240,8 @@ def _stored_before(batch: Sequence[Submission]) -> dict[ClientKey, Envelope]:
 
 def _writer_positions(batch: Sequence[Submission]) -> dict[WriterKey, bytes]:
     """What is stored at each submission's place in its writer's sequence, and just before it."""
+    if not batch:
+        return {}
     headers = [submission.header for submission in batch]
     return batch_rows.at_writer_positions(
         {

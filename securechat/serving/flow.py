@@ -53,6 +53,7 @@ class Incoming(asyncio.Queue[dict[str, Any]]):
         super().__init__()
         self._changed = changed
         self._bytes = 0
+        self._most_frames, self._most_bytes = settings.SOCKET_INPUT_FRAMES, settings.SOCKET_INPUT_BYTES
         self.is_full = False
 
     def _put(self, item: dict[str, Any]) -> None:
@@ -68,16 +69,11 @@ class Incoming(asyncio.Queue[dict[str, Any]]):
 
     def _look(self) -> None:
         frames, size = self.qsize(), self._bytes
-        if not self.is_full and (
-            frames >= settings.SOCKET_INPUT_FRAMES or size >= settings.SOCKET_INPUT_BYTES
-        ):
-            self.is_full = True
-            self._changed()
-        elif (
-            self.is_full
-            and frames <= settings.SOCKET_INPUT_FRAMES // 2
-            and size <= settings.SOCKET_INPUT_BYTES // 2
-        ):
+        if not self.is_full:
+            if frames >= self._most_frames or size >= self._most_bytes:
+                self.is_full = True
+                self._changed()
+        elif frames <= self._most_frames // 2 and size <= self._most_bytes // 2:
             self.is_full = False
             self._changed()
 

@@ -181,6 +181,13 @@ class GuardedWebSocketProtocol(WebSocketProtocol):
                 self.application_queue.put_nowait({"type": "websocket.receive", "text": text})
         return start
 
+    def send_at_once(self, text: str) -> bool:
+        """False, and nothing sent, where the application has to wait for room."""
+        if self.outgoing.is_full or self.state != self.STATE_OPEN:
+            return False
+        self.send_text(text)
+        return True
+
     def send_text(self, text: str) -> None:
         """What autobahn's ``sendMessage`` does to an open socket, but one write for all of a turn of the event loop."""
         payload = text.encode()

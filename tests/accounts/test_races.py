@@ -165,6 +165,32 @@ def test_one_fresh_start_wins(alice: User) -> None:
     assert [browser.is_signed_in for browser in browsers].count(True) == 1
 
 
+@pytest.mark.parametrize("after", [key_chain.entries_of, vaults.doors_of])
+def test_who_reads_the_keys_during_a_renewal_gets_them_whole(
+    alice: User, identity: Identity, after: Callable[[User], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A door to one vault key beside a vault under another would look like tampering."""
+    browser = signed_in("Alice1")
+    renewal = renewal_body(alice, Draft.of(alice, identity).renew())
+    module = key_chain if after is key_chain.entries_of else vaults
+    renew = request_of(browser, "POST", "/api/keys/renew/", renewal)
+
+    def read(user: User) -> Any:
+        monkeypatch.setattr(module, after.__name__, after)
+        found = after(user)
+        assert renew().status_code == 200
+        return found
+
+    monkeypatch.setattr(module, after.__name__, read)
+    stored = vaults.keys_of(alice)
+
+    assert stored is not None
+    assert stored.vault.version == renewal["vault"]["version"]
+    assert_stored_whole(alice, [renewal])
+    assert [door_data(each) for each in stored.doors] == renewal["doors"]
+    assert len(stored.chain) == 3
+
+
 def assert_stored_whole(user: User, bodies: Sequence[dict[str, Any]]) -> None:
     """Chain, doors and vault are those of one and the same body."""
     stored = vaults.keys_of(user)

@@ -10,7 +10,8 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from typing import Any
+from uuid import UUID
 
 import django
 
@@ -26,11 +27,11 @@ def acknowledge_before_commit() -> None:
 
     store, batches = delivery.store, itertools.count(1)
 
-    def promise(batch: Sequence[Submission], *, now: datetime) -> list[Outcome]:
+    def promise(batch: Sequence[Submission], **how: Any) -> list[Outcome]:
         if next(batches) % _FAILING_COMMIT:
-            return store(batch, now=now)
+            return store(batch, **how)
         with transaction.atomic():
-            outcomes = store(batch, now=now)
+            outcomes = store(batch, **how)
             transaction.set_rollback(True)
         return outcomes
 
@@ -64,10 +65,10 @@ def number_by_a_clock() -> None:
     store = delivery.store
 
     @transaction.atomic
-    def by_a_clock(batch: Sequence[Submission], *, now: datetime) -> list[Outcome]:
-        ids = {submission.header.conversation for submission in batch}
+    def by_a_clock(batch: Sequence[Submission], **how: Any) -> list[Outcome]:
+        ids = {UUID(bytes=submission.header.conversation) for submission in batch}
         Conversation.objects.filter(friendship__public_id__in=ids).update(last_n=time.time_ns() // 1_000_000)
-        return store(batch, now=now)
+        return store(batch, **how)
 
     delivery.store = by_a_clock
 

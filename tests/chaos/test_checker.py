@@ -175,13 +175,13 @@ def noticed(
     database: str = "sqlite",
 ) -> set[Kind]:
     plan = Plan(
-        messages=800,
+        messages=3_000,
         seconds=60,
         seed=1,
         rounds=4,
         pairs=2,
         clients=2,
-        pace=0.3,
+        pace=0.1,
         faults=faults,
         settle_seconds=3,
         wrapper=broken.wrapper(promise) if promise else None,
@@ -203,10 +203,10 @@ def test_numbers_from_a_clock_are_noticed(folder: Path, prepared: Path) -> None:
 
 
 def test_what_is_pushed_to_nobody_and_not_caught_up_is_noticed(folder: Path, prepared: Path) -> None:
-    assert noticed(folder, prepared, "connections cut", catches_up=False) == {Kind.LOST}
+    assert Kind.LOST in noticed(folder, prepared, "connections cut", catches_up=False)
 
 
 def test_what_other_processes_are_not_told_is_noticed(folder: Path, prepared: Path) -> None:
-    lost = noticed(folder, prepared, promise=broken.keep_what_is_stored_to_oneself, database="postgresql")
+    found = noticed(folder, prepared, promise=broken.keep_what_is_stored_to_oneself, database="postgresql")
 
-    assert lost == {Kind.LOST}
+    assert Kind.LOST in found  # What comes late may look like more than that.

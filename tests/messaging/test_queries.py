@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 from django.db import connection
@@ -39,10 +39,10 @@ def fill(conversation: UUID, count: int) -> None:
     writer = os.urandom(16)
     rows = [
         NewEnvelope(
-            conversation_id=conversation,
+            conversation_id=conversation.bytes,
             n=n,
             side=n % 2,
-            client_id=uuid4(),
+            client_id=os.urandom(16),
             epoch=1,
             writer=writer,
             writer_seq=n,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from uuid import UUID
 
@@ -139,6 +140,35 @@ async def test_a_browser_that_does_not_read_is_cut_off(a: Person, settings: Sett
     await connection.run()
 
     assert closed == [{"type": "websocket.close", "code": CloseCode.TOO_SLOW}]
+
+
+async def test_what_is_sent_at_once_never_overtakes_what_waits(a: Person) -> None:
+    sent: list[str] = []
+    has_room = asyncio.Event()
+
+    async def send(message: dict[str, object]) -> None:
+        await has_room.wait()
+        sent.append(str(message["text"]))
+
+    def at_once(text: str) -> bool:
+        if has_room.is_set():
+            sent.append(text)
+        return has_room.is_set()
+
+    connection = Connection(a.user, "session", send, at_once)
+    running = asyncio.create_task(connection.run())
+    connection.send_text("1")
+    await asyncio.sleep(0)  # The first is on its way.
+    has_room.set()
+    connection.send_text("2")
+    connection.send_text("3")
+    async with asyncio.timeout(5):
+        while len(sent) < 3:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+    connection.send_text("4")
+    running.cancel()
+
+    assert sent == ["1", "2", "3", "4"]
 
 
 async def test_when_the_server_stops_sockets_are_told_to_come_back(a: Person) -> None:

@@ -28,7 +28,11 @@ def test_an_envelope_says_where_it_belongs(tab: Tab) -> None:
 
     header = wire.parse_envelope(tab.envelope(client_id))
 
-    assert (header.conversation, header.client_id, header.epoch) == (tab.conversation, client_id, 1)
+    assert (header.conversation, header.client_id, header.epoch) == (
+        tab.conversation.bytes,
+        client_id.bytes,
+        1,
+    )
     assert (header.device, header.writer, header.seq, header.prev) == (tab.device, tab.writer, 1, bytes(32))
 
 
@@ -82,6 +86,49 @@ def test_a_header_of_another_form_is_refused(tab: Tab, field: str, value: Any) -
 def test_only_deterministic_cbor_is_read(tab: Tab, spoil: Callable[[bytes], bytes]) -> None:
     with pytest.raises(MalformedFrame):
         wire.parse_envelope(spoil(tab.envelope(uuid4())))
+
+
+@given(st.data())
+def test_the_short_way_through_an_envelope_says_what_the_long_one_says(data: st.DataObject) -> None:
+    tab = Tab(
+        uuid4(), Ed25519PrivateKey.generate(), epoch=data.draw(st.sampled_from([1, 23, 24, 255, 256, 70_000]))
+    )
+    tab.seq = data.draw(st.integers(0, 2**32 - 2))
+    envelope = bytearray(tab.envelope(uuid4(), length=data.draw(st.sampled_from([24, 100, 255, 256, 3_000]))))
+    assert wire._usual_envelope(bytes(envelope)) == wire._any_envelope(bytes(envelope)) is not None
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, min(len(envelope) - 1, 480)) | st.integers(0, len(envelope) - 1))
+        envelope[place] = data.draw(st.integers(0, 255))
+
+    short = wire._usual_envelope(bytes(envelope))
+
+    if short is not None:
+        assert short == wire._any_envelope(bytes(envelope))
+
+
+@pytest.mark.parametrize("number", [0, 23, 24, 255, 256, 65_535, 65_536, 2**32 - 1, 2**32, 2**53 - 1, 2**53])
+def test_the_short_way_takes_integers_in_their_shortest_form_only(tab: Tab, number: int) -> None:
+    for field in ("epoch", "seq", "head_n", "vault_version"):
+        envelope = tab.envelope(uuid4(), **{field: number})
+        try:
+            long = wire._any_envelope(envelope)
+        except MalformedFrame:
+            long = None
+        assert wire._usual_envelope(envelope) in ((long, None) if number >= 2**32 else (long,))
+
+
+@pytest.mark.parametrize(
+    ("shortest", "longer"),
+    [(b"\x18\x18", b"\x19\x00\x18"), (b"\x18\x18", b"\x1a\x00\x00\x00\x18"), (b"\x17", b"\x18\x17")],
+)
+def test_a_longer_form_of_an_integer_is_refused(tab: Tab, shortest: bytes, longer: bytes) -> None:
+    header, *rest = cbor2.loads(tab.envelope(uuid4(), epoch=24 if len(shortest) == 2 else 23))
+    place = 3 + 17  # After the two versions and the conversation.
+    assert header.startswith(shortest, place)
+    longer_header = header[:place] + longer + header[place + len(shortest) :]
+
+    with pytest.raises(MalformedFrame):
+        wire.parse_envelope(cbor2.dumps([longer_header, *rest]))
 
 
 def test_an_epoch_record_says_where_it_belongs(tab: Tab) -> None:

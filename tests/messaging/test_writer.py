@@ -5,65 +5,144 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 from django.utils import timezone
 from pytest_django import Settings
 
 from messaging import protocol
-from messaging.models import Envelope
+from messaging.errors import ClientIdReused, WriterGap
+from messaging.models import Conversation, Envelope
 from messaging.services import delivery
-from messaging.services.delivery import Stored
+from messaging.services.delivery import Outcome, Stored, Submission, WriterHeads
 from messaging.threads import DatabaseThreads
 from messaging.writer import Waiting, Writer
 from tests.messaging.conftest import Person, befriend
+from tests.messaging.make_objects import Tab
 from tests.messaging.test_processes import append_epoch, submission_of
+from tests.query_plans import of_the_driver, statements
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def test_a_batch_costs_the_same_number_of_queries_for_one_and_for_many(
-    a: Person, b: Person, m: Person, django_assert_num_queries: Callable[..., Any]
+    a: Person, b: Person, m: Person
 ) -> None:
     tabs = [a.tab(befriend(a, b)), a.tab(befriend(a, m)), m.tab(befriend(m, b))]
     people = [a, a, m]
     for person, tab in zip(people, tabs, strict=True):
         append_epoch(person, tab)
+    heads = WriterHeads()
+    first = [submission_of(person, tab.send()) for person, tab in zip(people, tabs, strict=True)]
     one = [submission_of(a, tabs[0].send())]
     many = [
         submission_of(person, tab.send()) for _ in range(10) for person, tab in zip(people, tabs, strict=True)
     ]
 
-    for batch in (one, many):
-        with django_assert_num_queries(8):
-            outcomes = delivery.store(batch, now=timezone.now())
-        assert all(isinstance(outcome, Stored) for outcome in outcomes)
+    assert _cost(first, heads) == (7 if connection.vendor == "sqlite" else 5)  # With BEGIN and COMMIT.
+    assert _cost(one, heads) == _cost(many, heads) == (5 if connection.vendor == "sqlite" else 3)
+    assert _cost([submission_of(a, tabs[0].send())], None) == _cost(_sent(a, tabs[0], 5), None)
 
 
-def test_a_batch_finds_what_is_stored_by_an_index(
-    a: Person, b: Person, conversation: UUID, django_assert_num_queries: Callable[..., Any]
-) -> None:
+def _sent(person: Person, tab: Tab, count: int) -> list[Submission]:
+    return [submission_of(person, tab.send()) for _ in range(count)]
+
+
+def _cost(batch: list[Submission], heads: WriterHeads | None) -> int:
+    with of_the_driver() as asked:
+        outcomes = delivery.store(batch, now=timezone.now(), heads=heads)
+    assert all(isinstance(outcome, Stored) and outcome.new for outcome in outcomes)
+    return len(asked)
+
+
+def test_a_batch_finds_what_is_stored_by_an_index(a: Person, b: Person, conversation: UUID) -> None:
     tab = a.tab(conversation)
     append_epoch(a, tab)
-    batch = [submission_of(a, tab.send()) for _ in range(100)]
-    with django_assert_num_queries(8) as captured:
+    batch = _sent(a, tab, 100)
+    with of_the_driver() as asked, statements() as through_django:
         delivery.store(batch, now=timezone.now())
-    lookups = [query["sql"] for query in captured.captured_queries if "wanted" in query["sql"]]
+    lookups = [statement for statement in through_django if "wanted" in statement.sql]
 
     assert len(lookups) == 2
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("SET enable_seqscan = off")  # A table this small is read as a whole otherwise.
-        explain = "EXPLAIN QUERY PLAN" if connection.vendor == "sqlite" else "EXPLAIN"
         for lookup in lookups:
-            cursor.execute(f"{explain} {lookup}")
-            plan = "\n".join(str(row[-1]) for row in cursor.fetchall())
+            plan = lookup.plan()
             assert re.search(r"SEARCH stored USING (COVERING )?INDEX|Index (Only )?Scan", plan), plan
             assert not re.search(r"SCAN stored|Seq Scan", plan), plan
+        if connection.vendor == "sqlite":
+            (locking,) = (sql for sql in asked if sql.startswith("SELECT (SELECT json_group_array"))
+            cursor.execute(f"EXPLAIN QUERY PLAN {locking}")
+            plan = "\n".join(str(row[-1]) for row in cursor.fetchall())
+            assert not re.search(r"SCAN (?!json_each|\(|CONSTANT)", plan), plan
+
+
+def test_what_another_process_stored_meanwhile_is_found(a: Person, b: Person, conversation: UUID) -> None:
+    """This process's memory of the writer is behind, and says that the message is new."""
+    tab, here, now = a.tab(conversation), WriterHeads(), timezone.now()
+    append_epoch(a, tab)
+    first, second, third = _sent(a, tab, 3)
+    delivery.store([first], now=now, heads=here)
+    delivery.store([second], now=now)
+
+    again, new = delivery.store([second, third], now=now, heads=here)
+
+    assert (again, new) == (Stored(2, again_at(again), new=False), Stored(3, now, new=True))
+    assert list(Envelope.objects.order_by("n").values_list("n", "writer_seq")) == [(1, 1), (2, 2), (3, 3)]
+
+
+def again_at(outcome: Outcome) -> datetime:
+    assert isinstance(outcome, Stored)
+    return outcome.stored_at
+
+
+def test_a_message_sent_again_is_answered_again_though_it_would_be_refused_now(
+    a: Person, b: Person, conversation: UUID
+) -> None:
+    tab, here, now = a.tab(conversation), WriterHeads(), timezone.now()
+    append_epoch(a, tab)
+    first, second = _sent(a, tab, 2)
+    delivery.store([first], now=now, heads=here)
+    delivery.store([second], now=now)
+    Conversation.objects.update(epoch=2)
+
+    (again,) = delivery.store([second], now=now, heads=here)
+
+    assert again == Stored(2, again_at(again), new=False)
+
+
+def test_a_client_id_of_another_message_is_refused_for_who_goes_on_too(
+    a: Person, b: Person, conversation: UUID
+) -> None:
+    tab, here, now = a.tab(conversation), WriterHeads(), timezone.now()
+    append_epoch(a, tab)
+    client_id = uuid4()
+    delivery.store([submission_of(a, tab.send(client_id=client_id))], now=now, heads=here)
+    other = submission_of(a, tab.send(client_id=client_id))
+
+    (refused,) = delivery.store([other], now=now, heads=here)
+
+    assert isinstance(refused, ClientIdReused)
+    assert Envelope.objects.count() == 1
+
+
+def test_what_was_not_committed_is_not_gone_on_from(a: Person, b: Person, conversation: UUID) -> None:
+    tab, here, now = a.tab(conversation), WriterHeads(), timezone.now()
+    append_epoch(a, tab)
+    first, second = _sent(a, tab, 2)
+    with transaction.atomic():
+        delivery.store([first], now=now)
+        transaction.set_rollback(True)
+
+    (refused,) = delivery.store([second], now=now, heads=here)
+
+    assert isinstance(refused, WriterGap)
 
 
 async def test_a_message_asks_the_database_only_in_its_batch(
