@@ -32,6 +32,7 @@ from securechat.audited_admin import AuditedModelAdmin, ReadOnlyAdmin
 from tests import factories
 from tests.accounts.browser import Browser
 from tests.factories import PASSWORD
+from tests.first_version import FirstVersion
 from tests.messaging.test_demo_attack import make_talk
 
 pytestmark = pytest.mark.django_db
@@ -268,6 +269,12 @@ def _demo_attack() -> None:
     run("demo_attack", "flip-byte")
 
 
+def _import_first_version(tmp_path: Path) -> None:
+    old = FirstVersion(tmp_path)
+    old.add_person("Alice1")
+    run("import_first_version", "--database", str(old.database), "--key", str(old.key))
+
+
 def run(*arguments: str, **options: Any) -> None:
     call_command(*arguments, stdout=io.StringIO(), stderr=io.StringIO(), **options)
 
@@ -278,6 +285,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], list[str]]] = {
     "changepassword": (_changepassword, ["user.change_password"]),
     "createsuperuser": (_createsuperuser, ["user.make_superuser"]),
     "demo_attack": (_demo_attack, ["demo.attack"]),
+    "import_first_version": (_import_first_version, ["first_version.import"]),
     "init_keys": (_init_keys, ["key.init"]),
     "rotate_keys": (lambda: run("rotate_keys", "fernet"), ["key.make", "key.rotate"]),
     "second_factor": (lambda root: run("second_factor", "enrol", "Root01"), ["second_factor.enrol"]),
