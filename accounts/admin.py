@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeAlias
 
 from django.contrib import admin, messages
 from django.contrib.admin.models import LogEntry
 from django.db.models import QuerySet
 from django.forms import ModelForm
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
 from accounts.models import User
+from accounts.sanction_admin import SanctionsInline, SanctionsOfPeople, operator_of
 from accounts.services import people, second_factor, sessions
 from securechat import audit
-from securechat.audited_admin import AuditedModelAdmin
+from securechat.audited_admin import AuditedModelAdmin, ReasonForm, ask_first
 
+Act: TypeAlias = Callable[..., bool]
+"""Does it to ``user`` and says whether that changed anything."""
 _RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 
 @admin.register(User)
-class UserAdmin(AuditedModelAdmin):
+class UserAdmin(SanctionsOfPeople, AuditedModelAdmin):
     """People are made by signing up or by ``manage.py createsuperuser``, never here: here nobody has a password."""
 
     list_display = ("username", "is_active", "is_staff", "is_superuser", "date_joined", "last_login")
@@ -33,7 +38,8 @@ class UserAdmin(AuditedModelAdmin):
         (None, {"fields": ("username", "is_active", "date_joined", "last_login")}),
         ("Rights", {"fields": _RIGHTS}),
     )
-    actions = ("activate", "deactivate", "sign_out", "reset_second_factor")
+    inlines = (SanctionsInline,)
+    actions = ("warn", "mute", "suspend", "ban", "activate", "deactivate", "sign_out", "reset_second_factor")
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -73,60 +79,43 @@ class UserAdmin(AuditedModelAdmin):
         super().save_model(request, obj, form, change)
         sessions.tell_changed(obj)
 
-    @admin.action(permissions=["deactivate"], description="Activate: let them log in again")
-    def activate(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        self._set_active(request, queryset, is_active=True)
+    @admin.action(permissions=["deactivate"], description="Activate: let them log in again…")
+    def activate(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
+        act = partial(people.set_active, is_active=True)
+        return self._with_reason(request, queryset, act, verb="Activate", done="activated")
 
-    @admin.action(permissions=["deactivate"], description="Deactivate: end their sessions and keep them out")
-    def deactivate(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        self._set_active(request, queryset, is_active=False)
+    @admin.action(permissions=["deactivate"], description="Deactivate: end their sessions and keep them out…")
+    def deactivate(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
+        act = partial(people.set_active, is_active=False)
+        return self._with_reason(request, queryset, act, verb="Deactivate", done="deactivated")
 
-    @admin.action(permissions=["sign_out"], description="Sign out everywhere")
-    def sign_out(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        chosen, allowed = self._allowed(request, queryset)
-        for user in allowed:
-            people.sign_out(user=user, by=_operator(request), source=audit.source_of(request))
-            self.log_change(request, user, "Signed out everywhere.")
-        self._tell(request, "signed out", len(allowed), len(chosen))
+    @admin.action(permissions=["sign_out"], description="Sign out everywhere…")
+    def sign_out(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
+        return self._with_reason(request, queryset, people.sign_out, verb="Sign out", done="signed out")
 
     @admin.action(
-        permissions=["reset_second_factor"], description="Reset the second factor: they enrol a new one"
+        permissions=["reset_second_factor"], description="Reset the second factor: they enrol a new one…"
     )
-    def reset_second_factor(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        chosen, allowed = self._allowed(request, queryset)
-        source = audit.source_of(request)
-        reset = [
-            user for user in allowed if second_factor.reset(user=user, by=_operator(request), source=source)
-        ]
-        for user in reset:
-            self.log_change(request, user, "Second factor reset.")
-        self._tell(request, "reset", len(reset), len(chosen))
+    def reset_second_factor(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
+        verb, done = "Reset the second factor of", "reset"
+        return self._with_reason(request, queryset, second_factor.reset, verb=verb, done=done)
 
-    def _set_active(self, request: HttpRequest, queryset: QuerySet[User], *, is_active: bool) -> None:
-        chosen, allowed = self._allowed(request, queryset)
-        by, source = _operator(request), audit.source_of(request)
-        changed = [
-            user
-            for user in allowed
-            if people.set_active(user=user, is_active=is_active, by=by, source=source)
-        ]
-        word = "activated" if is_active else "deactivated"
+    def _with_reason(
+        self, request: HttpRequest, queryset: QuerySet[User], act: Act, *, verb: str, done: str
+    ) -> HttpResponse | None:
+        """Asks first. Nobody acts on themselves, and superusers are left to superusers."""
+        form = ask_first(self, request, queryset, ReasonForm, verb=verb)
+        if isinstance(form, HttpResponse):
+            return form
+        chosen, by = list(queryset), operator_of(request)
+        allowed = [each for each in chosen if _may_touch(request, each) and each.pk != by.pk]
+        source, why = audit.source_of(request), form.cleaned_data["reason"]
+        changed = [user for user in allowed if act(user=user, by=by, source=source, why=why)]
         for user in changed:
-            self.log_change(request, user, f"{word.capitalize()}.")
-        self._tell(request, word, len(changed), len(chosen))
-
-    def _allowed(self, request: HttpRequest, queryset: QuerySet[User]) -> tuple[list[User], list[User]]:
-        """The chosen people, and those of them whom this operator may touch. Nobody acts on themselves."""
-        chosen = list(queryset)
-        return chosen, [each for each in chosen if _may_touch(request, each) and each.pk != request.user.pk]
-
-    def _tell(self, request: HttpRequest, done: str, count: int, chosen: int) -> None:
-        self.message_user(request, f"{count} {done}, {chosen - count} left as they were.", messages.SUCCESS)
-
-
-def _operator(request: HttpRequest) -> User:
-    assert isinstance(request.user, User)
-    return request.user
+            self.log_change(request, user, f"{done.capitalize()}.")
+        left = len(chosen) - len(changed)
+        self.message_user(request, f"{len(changed)} {done}, {left} left as they were.", messages.SUCCESS)
+        return None
 
 
 def _is_superuser(request: HttpRequest) -> bool:

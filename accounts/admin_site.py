@@ -20,9 +20,10 @@ from django.views.decorators.cache import never_cache
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from accounts import throttling, views
+from accounts.errors import ShutOut
 from accounts.models import User
 from accounts.page_data import PLAIN_FORM_REFUSED, page_data
-from accounts.services import operators, second_factor
+from accounts.services import operators, sanctions, second_factor
 from accounts.wire import is_auth_key
 from securechat import audit
 from securechat.errors import DomainError, TooFast
@@ -54,6 +55,10 @@ class DerivedKeyAuthenticationForm(AdminAuthenticationForm):
             raise
         user = self.get_user()
         assert isinstance(user, User)
+        try:
+            sanctions.require_let_in(user)
+        except ShutOut as refusal:
+            raise forms.ValidationError(str(refusal), code=refusal.code) from None
         operators.note_log_in(user, source=source)
         return cleaned
 

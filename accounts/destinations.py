@@ -13,7 +13,11 @@ from accounts.models import User
 
 def next_of(request: HttpRequest) -> str:
     """``?next=`` when it stays on this host, else the start page; never a page that leads back here."""
-    asked = request.GET.get("next", "")
+    return safe_path(request, request.GET.get("next", ""))
+
+
+def safe_path(request: HttpRequest, asked: str) -> str:
+    """``asked`` where it may be followed, else the start page."""
     is_safe = url_has_allowed_host_and_scheme(
         asked, allowed_hosts={request.get_host()}, require_https=request.is_secure()
     )

@@ -34,6 +34,22 @@ class WrongCredentials(DomainError):
     status = 403
 
 
+class ShutOut(DomainError):
+    """Suspended or banned; told only to who proved the password. The message has the reason, the end and how to appeal."""
+
+    code = "shut_out"
+    message = "This account is closed."
+    status = 403
+
+
+class SanctionRefused(DomainError):
+    """Told to an operator: what they wanted cannot be imposed, approved or lifted."""
+
+    code = "sanction_refused"
+    message = "That is not possible."
+    status = 409
+
+
 class WrongCode(DomainError):
     """Of a second factor: wrong, used before, or of a factor that is not there."""
 

@@ -11,12 +11,16 @@ from django.http import HttpRequest, HttpResponse
 
 from accounts.models import BrowserSession, User
 from accounts.models.browser_session import Details
-from accounts.services import operators, sessions
+from accounts.services import operators, sanctions, sessions
 from accounts.user_agent import describe
 
 
 def sign_in(request: HttpRequest, user: User, *, device: bytes | None = None) -> None:
-    """Unbound, also where this person was logged in before; ``device`` is the one that was added just now."""
+    """Unbound, also where this person was logged in before; ``device`` is the one that was added just now.
+
+    Raises ``ShutOut``.
+    """
+    sanctions.require_let_in(user)
     login(request, user)
     request.session.save()
     operators.note_log_in(user, source=str(request.META.get("REMOTE_ADDR", "")))

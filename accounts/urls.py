@@ -31,5 +31,6 @@ urlpatterns = [
     path("recover/", views.recover, name="recover"),
     path("settings/", views.account_settings, name="settings"),
     path("browsers/", views.browsers, name="browsers"),
+    path("warning/", views.acknowledge_warning, name="acknowledge-warning"),
     path("api/", include(_api)),
 ]

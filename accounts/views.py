@@ -10,12 +10,12 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from accounts.destinations import may_go_to, next_of
+from accounts.destinations import may_go_to, next_of, safe_path
 from accounts.models import RecoveryCode, User
 from accounts.page_data import PLAIN_FORM_REFUSED, page_data
-from accounts.services import key_chain, sessions
+from accounts.services import key_chain, sanctions, sessions
 
 _REASONS = {
     "locked=1": "SecureChat is locked in this browser. Type your password to go on.",
@@ -65,6 +65,17 @@ def account_settings(request: HttpRequest) -> HttpResponse:
         "recovery_confirmed": RecoveryCode.objects.filter(user=request.user, confirmed=True).exists(),
     }
     return _answer(request, "accounts/settings.html", {**page_data(request), **state}, **state)
+
+
+@login_required
+@require_POST
+def acknowledge_warning(request: HttpRequest) -> HttpResponse:
+    """Of an operator: it is not shown any more."""
+    assert isinstance(request.user, User)
+    number = request.POST.get("sanction", "")
+    if number.isdecimal() and len(number) < 19:
+        sanctions.acknowledge(user=request.user, sanction_id=int(number))
+    return redirect(safe_path(request, request.POST.get("next", "")))
 
 
 @require_http_methods(["GET", "POST"])

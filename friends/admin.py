@@ -7,18 +7,16 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin, messages
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 
 from accounts.models import User
 from accounts.names import fold
 from friends.models import Friendship, FriendshipQuerySet
 from friends.services import operators
 from securechat import audit, sealed
-from securechat.audited_admin import ReadOnlyAdmin, ReasonForm
+from securechat.audited_admin import ReadOnlyAdmin, ReasonForm, ask_first
 
 Act = Callable[..., list[Friendship]]
 
@@ -130,19 +128,9 @@ class FriendshipAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, queryset: QuerySet[Friendship], act: Act, verb: str, done: str
     ) -> HttpResponse | None:
         """Asks first, and for the reason; then tells how many it was possible for."""
-        form = ReasonForm(request.POST if "confirmed" in request.POST else None)
-        if not form.is_valid():
-            context = {
-                **self.admin_site.each_context(request),
-                "title": f"{verb} friendships" if done == "ended" else f"{verb} requests",
-                "verb": verb,
-                "form": form,
-                "chosen": queryset.select_related("sender"),
-                "action": request.POST["action"],
-                "action_checkbox_name": ACTION_CHECKBOX_NAME,
-                "opts": self.opts,
-            }
-            return TemplateResponse(request, "admin/friends/confirm_action.html", context)
+        form = ask_first(self, request, queryset.select_related("sender"), ReasonForm, verb=verb)
+        if isinstance(form, HttpResponse):
+            return form
         chosen: list[UUID] = list(queryset.values_list("public_id", flat=True))
         assert isinstance(request.user, User)
         changed = act(

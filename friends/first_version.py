@@ -222,7 +222,7 @@ def _judge_friendship(
             f"The account {_quoted(people.typed[doubtful.pop()])} here may be somebody else's, so nobody is made its "
             f"friend; one can ask the other {of_whom}."
         )
-    return OldFriendship(first, second, Status(status))
+    return OldFriendship(first, second, Status(str(status)))
 
 
 def _as_one(rows: Sequence[OldFriendship]) -> OldFriendship:

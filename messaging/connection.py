@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from django.conf import settings
 
-from accounts.models import User
+from accounts.models import Sanction, User
 from accounts.services.key_chain import Standing
 from messaging import presence, protocol
 from messaging.services.conversations import Membership
@@ -31,7 +31,7 @@ class CloseCode(IntEnum):
 
 
 class Connection:
-    """What it caches (memberships, which devices stand) the hub keeps right when an event says that it changed."""
+    """What it caches (memberships, which devices stand, whether its person is muted) the hub keeps right when an event says that it changed."""
 
     def __init__(
         self, user: User, session_key: str, send: Send, send_at_once: SendAtOnce | None = None
@@ -42,6 +42,7 @@ class Connection:
         self.memberships: dict[bytes, Membership] = {}
         self._conversation_with: dict[int, bytes] = {}
         self.standing: Standing | None = None
+        self.mute: Sanction | None = None
         self.is_ready = False
         self.missed_an_event = False
         self.is_closing = False

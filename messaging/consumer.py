@@ -21,7 +21,7 @@ from accounts.services.key_chain import Standing
 from accounts.user_agent import describe
 from messaging import protocol, sessions
 from messaging.connection import CloseCode, Connection, Send
-from messaging.errors import MalformedFrame, UnknownDevice
+from messaging.errors import MalformedFrame, Muted, UnknownDevice
 from messaging.hub import Hub, current_hub
 from messaging.services import chains, conversations, epochs, heads, history
 from messaging.services.conversations import Membership
@@ -165,6 +165,8 @@ class _Socket:
                 assert_never(frame)
 
     async def _send_envelope(self, frame: protocol.SentEnvelope) -> None:
+        if (mute := self._connection.mute) is not None and mute.is_in_force():
+            raise Muted(mute.in_words)
         self._hub.count_envelope(self._connection.user_id)
         connection = self._connection
         membership = connection.memberships.get(frame.conversation)

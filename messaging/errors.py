@@ -11,6 +11,7 @@ __all__ = [
     "ConversationNotFound",
     "EpochConflict",
     "MalformedFrame",
+    "Muted",
     "PeerHasNoKeys",
     "ReportTooLarge",
     "ReportedPersonGone",
@@ -38,6 +39,14 @@ class ConversationNotFound(DomainError):
 class ConversationClosed(DomainError):
     code = "conversation_closed"
     message = "You can no longer send messages in this conversation."
+
+
+class Muted(DomainError):
+    """The message has the reason, the end and how to appeal. Everything but sending goes on."""
+
+    code = "muted"
+    message = "You cannot send messages for now."
+    status = 403
 
 
 class StaleEpoch(DomainError):

@@ -116,6 +116,7 @@ class Hub:
             if conversation not in self._of_conversation:  # A browser asks for everything when it is welcome.
                 self._told[conversation] = introduction.last_ns.get(conversation, 0)
             self._adopt(connection, membership)
+        connection.mute = introduction.mute
         connection.is_ready = True
         connection.send(
             protocol.Welcome(
@@ -443,8 +444,9 @@ class Hub:
         connections = tuple(connections)
         if connections:
             asked = {connection.sign_in for connection in connections}
-            standing = await self.read(sessions.standing_among, asked)
+            standing, mutes = await self.read(sessions.look, asked)
             for connection in connections:
+                connection.mute = mutes.get(connection.user_id)
                 if connection.sign_in not in standing:
                     connection.close(CloseCode.SIGNED_OUT)
 

@@ -11,7 +11,8 @@ from uuid import UUID
 
 from django.db.models import Q
 
-from accounts.models import User
+from accounts.models import Sanction, User
+from accounts.services.sanctions import mutes_of
 from friends.models import Friendship
 from messaging.models import Conversation, Envelope
 from messaging.protocol import Row
@@ -25,12 +26,13 @@ class Introduction:
     last_ns: dict[UUID, int]
     """Of each conversation, as it was after the memberships were read."""
     requests: int
+    mute: Sanction | None
 
 
 def introduction(user: User) -> Introduction:
     memberships = conversations.memberships_of(user)
     own = Conversation.objects.visible_to(user).values_list("pk", "last_n")
-    return Introduction(memberships, dict(own), waiting_requests(user))
+    return Introduction(memberships, dict(own), waiting_requests(user), mutes_of([user.pk]).get(user.pk))
 
 
 def waiting_requests(user: User) -> int:

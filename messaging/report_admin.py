@@ -6,9 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import PermissionDenied
 from django.db.models import Case, F, IntegerField, QuerySet, Value, When
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
@@ -16,13 +14,15 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils import timezone
 
-from accounts.models import User
+from accounts.errors import SanctionRefused
+from accounts.models import Sanction, User
+from accounts.sanction_admin import SanctionsOfPeople, ask_for, tell
 from messaging.models import Report, ReportQuerySet
 from messaging.services import reports
 from securechat import audit, sealed
-from securechat.audited_admin import ReadOnlyAdmin
+from securechat.audited_admin import ReadOnlyAdmin, ReasonForm, ask_first
 
-MAX_REASON_CHARACTERS = 500
+Kind = Sanction.Kind
 
 
 class QueueFilter(admin.SimpleListFilter):
@@ -67,16 +67,14 @@ class VerifiedFilter(admin.SimpleListFilter):
                 return queryset
 
 
-class ReasonForm(forms.Form):
-    reason = forms.CharField(
-        max_length=MAX_REASON_CHARACTERS,
-        widget=forms.Textarea(attrs={"rows": 4, "cols": 60}),
-        help_text="Goes into the audit trail with your name. Neither the reporter nor the reported person sees it.",
-    )
+class ClosingForm(ReasonForm):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["reason"].help_text += " Neither the reporter nor the reported person sees it."
 
 
 @admin.register(Report)
-class ReportAdmin(ReadOnlyAdmin):
+class ReportAdmin(SanctionsOfPeople, ReadOnlyAdmin):
     list_display = ("id", "age", "category", "reported_person", "verified", "status", "assignee")
     list_filter = (QueueFilter, VerifiedFilter, "status", "category")
     list_select_related = ("reported", "assignee")
@@ -96,7 +94,7 @@ class ReportAdmin(ReadOnlyAdmin):
         "disclosed",
         "verified",
     )
-    actions = ("claim", "release", "dismiss", "resolve")
+    actions = ("claim", "release", "dismiss", "resolve", "warn", "mute", "suspend", "ban")
     change_form_template = "admin/messaging/report/change_form.html"
 
     # What is seen
@@ -199,6 +197,29 @@ class ReportAdmin(ReadOnlyAdmin):
     def resolve(self, request: HttpRequest, queryset: QuerySet[Report]) -> HttpResponse | None:
         return self._with_reason(request, queryset, reports.resolve_reports, "Resolve", "resolved")
 
+    def _impose(self, kind: Kind, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+        """On the reported people; that resolves the reports."""
+        form = ask_for(kind, self, request, queryset.order_by("made_at"), whom="the people of")
+        if isinstance(form, HttpResponse):
+            return form
+        done = []
+        for report in queryset.select_related("reported"):
+            try:
+                done.append(
+                    reports.sanction_reported(
+                        report=report,
+                        kind=kind,
+                        reason=form.cleaned_data["reason"],
+                        ends_at=form.ends_at(),
+                        by=_staff(request),
+                        source=audit.source_of(request),
+                    )
+                )
+            except SanctionRefused as refusal:
+                messages.warning(request, f"Report {report.pk} skipped: {refusal}")
+        tell(request, kind, done)
+        return None
+
     def _with_reason(
         self,
         request: HttpRequest,
@@ -208,28 +229,13 @@ class ReportAdmin(ReadOnlyAdmin):
         done: str,
     ) -> HttpResponse | None:
         """Asks first, and for the reason; then tells how many it was possible for."""
-        form = ReasonForm(request.POST if "confirmed" in request.POST else None)
-        if form.is_valid():
-            chosen = list(queryset.values_list("pk", flat=True))
-            moved = act(
-                ids=chosen,
-                by=_staff(request),
-                reason=form.cleaned_data["reason"],
-                source=audit.source_of(request),
-            )
-            self._tell(request, done, chosen, moved)
-            return None
-        context = {
-            **self.admin_site.each_context(request),
-            "title": f"{verb} reports",
-            "verb": verb,
-            "chosen": queryset.order_by("made_at"),
-            "form": form,
-            "action": request.POST["action"],
-            "action_checkbox_name": ACTION_CHECKBOX_NAME,
-            "opts": self.opts,
-        }
-        return TemplateResponse(request, "admin/messaging/report/confirm_action.html", context)
+        form = ask_first(self, request, queryset.order_by("made_at"), ClosingForm, verb=verb)
+        if isinstance(form, HttpResponse):
+            return form
+        chosen = list(queryset.values_list("pk", flat=True))
+        reason, source = form.cleaned_data["reason"], audit.source_of(request)
+        self._tell(request, done, chosen, act(ids=chosen, by=_staff(request), reason=reason, source=source))
+        return None
 
     def _tell(self, request: HttpRequest, done: str, chosen: list[int], moved: list[Report]) -> None:
         if moved:

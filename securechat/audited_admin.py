@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import models, transaction
 from django.forms import BaseFormSet, ModelForm
 from django.http import HttpRequest
+from django.template.response import TemplateResponse
 
 from securechat import audit
 
@@ -28,6 +30,41 @@ class ReasonForm(forms.Form):
         widget=forms.Textarea(attrs={"rows": 4, "cols": 60}),
         help_text="Goes into the audit trail with your name.",
     )
+
+
+_Form = TypeVar("_Form", bound=forms.Form)
+
+
+def ask_first(
+    model_admin: admin.ModelAdmin[Any],
+    request: HttpRequest,
+    queryset: models.QuerySet[Any],
+    form_class: type[_Form],
+    *,
+    verb: str,
+    whom: str = "",
+    note: str = "",
+) -> _Form | TemplateResponse:
+    """The filled-in form of an action that was confirmed, or the page that asks: answer with it.
+
+    It asks "``verb`` ``whom`` 2 reports?", and then says ``note``.
+    """
+    form = form_class(request.POST if "confirmed" in request.POST else None)
+    if form.is_valid():
+        return form
+    context = {
+        **model_admin.admin_site.each_context(request),
+        "title": f"{verb} {whom} {model_admin.opts.verbose_name_plural}".replace("  ", " "),
+        "verb": verb,
+        "whom": whom,
+        "note": note,
+        "chosen": queryset,
+        "form": form,
+        "action": request.POST["action"],
+        "action_checkbox_name": ACTION_CHECKBOX_NAME,
+        "opts": model_admin.opts,
+    }
+    return TemplateResponse(request, "admin/confirm_action.html", context)
 
 
 class AuditedModelAdmin(_ModelAdmin):

@@ -224,6 +224,22 @@ TABLES: Mapping[str, Table] = {
             "sealed_box": (Shown.PEOPLE, "your keys, and whom you have verified; its size is readable"),
         },
     ),
+    "accounts_sanction": Table(
+        "Warnings, mutes, suspensions and bans",
+        {
+            "id": _NUMBER,
+            "user_id": _WHOSE,
+            "kind": (Shown.CLEAR, "which of them"),
+            "reason": (Shown.CLEAR, "what the operators tell you"),
+            "starts_at": (Shown.CLEAR, "from when"),
+            "ends_at": (Shown.CLEAR, "until when"),
+            "imposed_by_id": (Shown.CLEAR, "by which operator"),
+            "report": (Shown.CLEAR, "the number of the report that it came from"),
+            "needs_approval": (Shown.CLEAR, "whether another operator has to approve it"),
+            "acknowledged_at": (Shown.CLEAR, "when you read a warning"),
+            "lifted_at": (Shown.CLEAR, "when it was taken back"),
+        },
+    ),
     "accounts_recoverycode": Table(
         "Recovery codes",
         {

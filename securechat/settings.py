@@ -113,6 +113,7 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "securechat.context_processors.site",
                 "friends.context_processors.waiting",
+                "accounts.context_processors.sanctions",
             ],
         },
     },
@@ -215,6 +216,10 @@ CHAT_DATABASE_THREADS = env.int("CHAT_DATABASE_THREADS", default=4)
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
 
 # Reports; docs/protocol.md section 12
+BANS_NEED_TWO = env.bool("BANS_NEED_TWO", default=False)  # A ban waits until a second operator approves it.
+APPEAL_ADDRESS = env.str(
+    "APPEAL_ADDRESS", default=""
+)  # Where sanctioned people may write: mail address or link.
 REPORTS_PER_DAY = env.int("REPORTS_PER_DAY", default=20)
 MAX_REPORTED_MESSAGES = 50
 MAX_REPORT_NOTE_CHARACTERS = 1_000

@@ -21,7 +21,7 @@ from django.urls import reverse
 from pytest_django.fixtures import Settings
 
 from accounts.demo_people import DEMO_PASSWORDS
-from accounts.models import User
+from accounts.models import Sanction, User
 from friends import services
 from friends.models import Friendship
 from messaging.models import Report
@@ -31,13 +31,14 @@ from securechat.audit import AuditEvent
 from securechat.audited_admin import AuditedModelAdmin, ReadOnlyAdmin
 from tests import factories
 from tests.accounts.browser import Browser
+from tests.accounts.test_sanctions import impose
 from tests.factories import PASSWORD
 from tests.first_version import FirstVersion
 from tests.messaging.test_demo_attack import make_talk
 
 pytestmark = pytest.mark.django_db
 OURS = ("securechat", "accounts", "friends", "messaging")
-REASON = {"confirmed": "yes", "reason": "Asked for by both."}
+REASON = {"confirmed": "yes", "reason": "Asked for by both.", "hours": "24", "until": "2090-01-01T12:00"}
 
 
 @pytest.fixture
@@ -104,7 +105,7 @@ def a_report() -> Report:
     return reports.make_report(
         by=User.objects.get_by_natural_key("Bobby"),
         conversation=friendship.public_id,
-        category=Report.Category.values[0],
+        category=Report.Category.SPAM,
         note="",
         disclosed=(),
     )
@@ -116,24 +117,45 @@ def a_claimed_report() -> Report:
     return report
 
 
+def a_mute() -> Sanction:
+    return impose(a_person(), Sanction.Kind.MUTE)
+
+
+def a_ban_that_waits() -> Sanction:
+    ban = impose(a_person(), Sanction.Kind.BAN)
+    ban.needs_approval = True
+    ban.save()
+    return ban
+
+
 def a_group() -> Group:
     return Group.objects.create(name="Night shift")
 
 
-# What each action is tried on; the name of the event that it has to leave.
-ACTIONS: dict[tuple[str, str], tuple[Target, str]] = {
-    ("accounts.User", "activate"): (an_inactive_person, "user.activate"),
-    ("accounts.User", "deactivate"): (a_person, "user.deactivate"),
-    ("accounts.User", "sign_out"): (a_person, "user.sign_out"),
-    ("accounts.User", "reset_second_factor"): (an_enrolled_person, "second_factor.reset"),
-    ("accounts.User", "delete_selected"): (a_person, "user.delete"),
-    ("auth.Group", "delete_selected"): (a_group, "group.delete"),
-    ("messaging.Report", "claim"): (a_report, "report.claim"),
-    ("messaging.Report", "release"): (a_claimed_report, "report.release"),
-    ("messaging.Report", "dismiss"): (a_claimed_report, "report.dismiss"),
-    ("messaging.Report", "resolve"): (a_claimed_report, "report.resolve"),
-    ("friends.Friendship", "end_friendships"): (a_friendship, "friendship.end"),
-    ("friends.Friendship", "reject_requests"): (a_request, "friendship.reject"),
+# What each action is tried on; the names of the events that it has to leave.
+ACTIONS: dict[tuple[str, str], tuple[Target, list[str]]] = {
+    **{
+        (label, act): (make, [f"user.{act}", *then])
+        for act in ("warn", "mute", "suspend", "ban")
+        for label, make, then in (
+            ("accounts.User", a_person, []),
+            ("messaging.Report", a_report, ["report.resolve"]),
+        )
+    },
+    ("accounts.Sanction", "lift"): (a_mute, ["sanction.lift"]),
+    ("accounts.Sanction", "approve"): (a_ban_that_waits, ["sanction.approve"]),
+    ("accounts.User", "activate"): (an_inactive_person, ["user.activate"]),
+    ("accounts.User", "deactivate"): (a_person, ["user.deactivate"]),
+    ("accounts.User", "sign_out"): (a_person, ["user.sign_out"]),
+    ("accounts.User", "reset_second_factor"): (an_enrolled_person, ["second_factor.reset"]),
+    ("accounts.User", "delete_selected"): (a_person, ["user.delete"]),
+    ("auth.Group", "delete_selected"): (a_group, ["group.delete"]),
+    ("messaging.Report", "claim"): (a_report, ["report.claim"]),
+    ("messaging.Report", "release"): (a_claimed_report, ["report.release"]),
+    ("messaging.Report", "dismiss"): (a_claimed_report, ["report.dismiss"]),
+    ("messaging.Report", "resolve"): (a_claimed_report, ["report.resolve"]),
+    ("friends.Friendship", "end_friendships"): (a_friendship, ["friendship.end"]),
+    ("friends.Friendship", "reject_requests"): (a_request, ["friendship.reject"]),
 }
 
 
@@ -149,6 +171,7 @@ def actions_of_the_admin(client: Client) -> set[tuple[str, str]]:
 
 def test_every_action_of_the_admin_is_tried_here(operator: Client) -> None:
     a_request()
+    impose(User.objects.get_by_natural_key("Alice1"), Sanction.Kind.MUTE)
     a_group()  # An empty list shows no actions.
 
     assert actions_of_the_admin(operator) == set(ACTIONS)
@@ -157,7 +180,7 @@ def test_every_action_of_the_admin_is_tried_here(operator: Client) -> None:
 @pytest.mark.parametrize("action", ACTIONS, ids=" ".join)
 def test_an_action_leaves_an_event(operator: Client, action: tuple[str, str]) -> None:
     label, name = action
-    make, event = ACTIONS[action]
+    make, events = ACTIONS[action]
     row = make()
     options = row._meta
     before = newest()
@@ -169,9 +192,9 @@ def test_an_action_leaves_an_event(operator: Client, action: tuple[str, str]) ->
 
     left = [each for each in audit.verified() if each.n > before]
     assert label == options.label
-    assert [each.action for each in left] == [event]
-    assert (left[0].by_name, left[0].source) == ("Root01", "admin from 127.0.0.1")
-    assert left[0].on
+    assert [each.action for each in left] == events
+    assert {(each.by_name, each.source) for each in left} == {("Root01", "admin from 127.0.0.1")}
+    assert all(each.on for each in left)
 
 
 def test_every_form_of_the_admin_is_audited_or_read_only() -> None:
@@ -188,9 +211,11 @@ def test_a_change_by_a_form_says_what_was_before_and_after(operator: Client, ali
     moderators = Group.objects.get(name="Moderator")
     before = newest()
     change = reverse("admin:accounts_user_change", args=[alice.pk])
+    no_sanctions = {"sanctions-TOTAL_FORMS": "0", "sanctions-INITIAL_FORMS": "0"}
+    form = {"is_staff": "on", "is_active": "on", "groups": [moderators.pk], **no_sanctions}
 
-    operator.post(change, {"is_staff": "on", "is_active": "on", "groups": [moderators.pk]})
-    operator.post(change, {"is_staff": "on", "is_active": "on", "groups": [moderators.pk]})
+    operator.post(change, form)
+    operator.post(change, form)
     operator.post(reverse("admin:accounts_user_delete", args=[alice.pk]), {"post": "yes"})
     operator.post(reverse("admin:auth_group_add"), {"name": "Night shift"})
 
@@ -208,7 +233,8 @@ def test_an_operator_who_acted_can_be_deleted_and_the_trail_keeps_the_name(
     other = User.objects.create_superuser("Root02", PASSWORD)
     theirs = factories.client_of(other)
     theirs.post(
-        reverse("admin:accounts_user_changelist"), {"action": "sign_out", "_selected_action": [alice.pk]}
+        reverse("admin:accounts_user_changelist"),
+        {"action": "sign_out", "_selected_action": [alice.pk], **REASON},
     )
     assert LogEntry.objects.filter(user=other).exists()
 
@@ -288,6 +314,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], list[str]]] = {
     "import_first_version": (_import_first_version, ["first_version.import"]),
     "init_keys": (_init_keys, ["key.init"]),
     "rotate_keys": (lambda: run("rotate_keys", "fernet"), ["key.make", "key.rotate"]),
+    "sanction": (lambda alice: run("sanction", "warn", "Alice1", "--reason", "Stop."), ["user.warn"]),
     "second_factor": (lambda root: run("second_factor", "enrol", "Root01"), ["second_factor.enrol"]),
 }
 

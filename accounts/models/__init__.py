@@ -2,7 +2,17 @@ from __future__ import annotations
 
 from accounts.models.browser_session import BrowserSession
 from accounts.models.key_chain import KeyChainEntry
+from accounts.models.sanction import Sanction, SanctionQuerySet
 from accounts.models.user import User
 from accounts.models.vault import Door, RecoveryCode, Vault
 
-__all__ = ["BrowserSession", "Door", "KeyChainEntry", "RecoveryCode", "User", "Vault"]
+__all__ = [
+    "BrowserSession",
+    "Door",
+    "KeyChainEntry",
+    "RecoveryCode",
+    "Sanction",
+    "SanctionQuerySet",
+    "User",
+    "Vault",
+]

@@ -12,7 +12,7 @@ from django.utils.crypto import constant_time_compare
 
 from accounts.errors import ChainRefused, KeysInvalid, WrongRecoveryCode
 from accounts.models import RecoveryCode, User
-from accounts.services import key_chain, passwords, vaults
+from accounts.services import key_chain, passwords, sanctions, vaults
 from accounts.services.key_chain import Growth
 
 _NOBODYS_HASH = secrets.token_bytes(32)
@@ -29,6 +29,7 @@ class RecoveryBegun:
 def begin_recovery(*, username: str, proof: bytes) -> RecoveryBegun:
     """What the code opens. Changes nothing, so a browser may ask again. Raises ``WrongRecoveryCode``."""
     user = _prove(username, proof)
+    sanctions.require_let_in(user)
     stored = vaults.keys_of(user)
     door = next((one for one in stored.doors if one.kind == "recovery"), None) if stored is not None else None
     if stored is None or door is None:
@@ -53,6 +54,7 @@ def finish_recovery(
     ``ChainRefused``, ``KeysInvalid``.
     """
     user = _prove(username, proof, lock=True)
+    sanctions.require_let_in(user)
     if recovery_hash == hashlib.sha256(proof).digest():
         raise KeysInvalid  # The code that was used just now is not a new one.
     vaults.replace_vault(user=user, vault=vault)

@@ -11,8 +11,9 @@ from django.conf import settings
 from django.db import transaction
 
 from accounts.chain import ChainState
-from accounts.models import User
-from accounts.services import key_chain
+from accounts.errors import SanctionRefused
+from accounts.models import Sanction, User
+from accounts.services import key_chain, sanctions
 from messaging import franking
 from messaging.errors import ReportedPersonGone, ReportTooLarge
 from messaging.franking import Content, NotProved, Problem
@@ -118,6 +119,27 @@ def dismiss_reports(*, ids: Collection[int], by: User, reason: str, source: str 
 
 def resolve_reports(*, ids: Collection[int], by: User, reason: str, source: str = "") -> list[Report]:
     return _move("report.resolve", ids, by, reason, source, lambda report: report.resolve(by))
+
+
+@transaction.atomic
+def sanction_reported(
+    *, report: Report, kind: Sanction.Kind, reason: str, ends_at: datetime | None, by: User, source: str = ""
+) -> Sanction:
+    """The reported person is sanctioned and the report resolved, or neither. Raises ``SanctionRefused``."""
+    if report.reported is None:
+        raise SanctionRefused(f"The account that report {report.pk} is about was deleted.")
+    sanction = sanctions.impose(
+        user=report.reported,
+        kind=kind,
+        reason=reason,
+        ends_at=ends_at,
+        by=by,
+        source=source,
+        report=report.pk,
+    )
+    if not resolve_reports(ids=[report.pk], by=by, reason=f"{kind.label}: {reason}", source=source):
+        raise SanctionRefused(f"Report {report.pk} is closed already.")
+    return sanction
 
 
 @transaction.atomic

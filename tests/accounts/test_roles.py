@@ -54,8 +54,11 @@ def _permissions_of(model: type) -> set[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("role", "pages"),
     [
-        ("Moderator", {"accounts_user", "friends_friendship", "messaging_conversation"}),
-        ("Senior moderator", {"accounts_user", "friends_friendship", "messaging_conversation"}),
+        ("Moderator", {"accounts_user", "accounts_sanction", "friends_friendship", "messaging_conversation"}),
+        (
+            "Senior moderator",
+            {"accounts_user", "accounts_sanction", "friends_friendship", "messaging_conversation"},
+        ),
         ("Auditor", {"securechat_auditevent", "admin_logentry"}),
         ("Operator", {"accounts_user", "messaging_conversation"}),
     ],
@@ -76,8 +79,8 @@ def test_a_role_opens_its_pages_and_no_others(role: str, pages: set[str]) -> Non
 @pytest.mark.parametrize(
     ("role", "may"),
     [
-        ("Moderator", {"sign_out"}),
-        ("Senior moderator", {"sign_out", "activate", "deactivate"}),
+        ("Moderator", {"sign_out", "warn", "mute"}),
+        ("Senior moderator", {"sign_out", "activate", "deactivate", "warn", "mute", "suspend", "ban"}),
         ("Operator", {"sign_out", "activate", "deactivate", "reset_second_factor", "delete_selected"}),
     ],
 )
@@ -91,7 +94,8 @@ def test_a_role_is_offered_its_actions_on_people_and_refused_the_others(
     assert may <= offered
     assert not (offered - may) & {"activate", "deactivate", "sign_out", "reset_second_factor"}
 
-    client.post(PEOPLE, {"action": "deactivate", "_selected_action": [alice.pk]})
+    chosen = {"action": "deactivate", "_selected_action": [alice.pk], "confirmed": "yes", "reason": "Tried."}
+    client.post(PEOPLE, chosen)
     alice.refresh_from_db()
     assert alice.is_active == ("deactivate" not in may)
 

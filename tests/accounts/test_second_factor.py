@@ -212,6 +212,7 @@ def test_an_operator_resets_that_of_another_and_it_counts_no_more_at_once(client
     assert theirs.get(PEOPLE).status_code == 200
 
     chosen = {"action": "reset_second_factor", "_selected_action": [other.pk, root.pk]}
+    chosen |= {"confirmed": "yes", "reason": "Telephone lost."}
     answer = client.post(PEOPLE, chosen, follow=True)
 
     assert "1 reset, 1 left as they were." in answer.content.decode()

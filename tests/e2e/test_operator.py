@@ -53,8 +53,10 @@ def test_an_operator_enrols_acts_and_reads_it_in_the_trail(
 
     page.get_by_role("link", name="People", exact=True).first.click()
     page.get_by_role("row", name=alice.name).get_by_role("checkbox").check()
-    page.get_by_label("Action:").select_option(label="Sign out everywhere")
+    page.get_by_label("Action:").select_option(label="Sign out everywhere…")
     page.get_by_role("button", name="Go", exact=True).click()
+    page.get_by_label("Reason").fill("Asked for it.")
+    page.get_by_role("button", name="Sign out", exact=True).click()
     expect(page.get_by_text("1 signed out, 0 left as they were.")).to_be_visible()
     alice.page.goto("/settings/")
     expect(alice.page).to_have_url(f"{server.origin}/log-in/?next=/settings/")
