@@ -121,6 +121,11 @@ def is_online(user_ids: Iterable[int]) -> dict[int, bool | None]:
     return _states(asked, counts)
 
 
+def forget_all() -> None:
+    """After a restore, whose people are not those of these numbers. Processes that still run renew what is theirs."""
+    client().delete(*_KEYS)
+
+
 def _sweep_for_pages() -> list[int]:
     gone: list[int] = []
     while True:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Never
 
@@ -167,8 +167,13 @@ def verified() -> Iterator[AuditEvent]:
 
     A removed tail leaves a chain that is whole: only a head that was kept elsewhere shows it.
     """
+    yield from checked(AuditEvent.objects.order_by("n").iterator(chunk_size=1000))
+
+
+def checked(events: Iterable[AuditEvent]) -> Iterator[AuditEvent]:
+    """The same for events from elsewhere."""
     previous = GENESIS
-    for n, event in enumerate(AuditEvent.objects.order_by("n").iterator(chunk_size=1000), start=1):
+    for n, event in enumerate(events, start=1):
         if event.n != n:
             raise BrokenChain(n, "it is missing.")
         if event.previous != previous:
@@ -192,6 +197,34 @@ def guards_that_are_off() -> list[str]:
         cursor.execute(query)
         on = {name for (name,) in cursor.fetchall()}
     return sorted(_GUARDS[connection.vendor] - on)
+
+
+def shown_head() -> str:
+    """N:HASH, for people and programs to keep."""
+    head = AuditEvent.objects.head()
+    return f"{head.n}:{head.hash}" if head else f"0:{GENESIS}"
+
+
+def empty_for_restore() -> None:
+    """Removes every event, past the guards, which are on again afterwards. In the caller's transaction, before anything else.
+
+    Only for a restore, which puts another trail in its place and records there what was the head of this one.
+    """
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("ALTER TABLE securechat_auditevent DISABLE TRIGGER USER")
+            cursor.execute("TRUNCATE securechat_auditevent")
+            cursor.execute("ALTER TABLE securechat_auditevent ENABLE TRIGGER USER")
+            return
+        cursor.execute(
+            "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'securechat_auditevent'"
+        )
+        guards = cursor.fetchall()
+        for name, _ in guards:
+            cursor.execute(f"DROP TRIGGER {connection.ops.quote_name(name)}")
+        cursor.execute("DELETE FROM securechat_auditevent")
+        for _, statement in guards:
+            cursor.execute(statement)
 
 
 def record_if_there_is_a_trail(action: str, *, command: str, **details: Any) -> AuditEvent | None:

@@ -16,7 +16,9 @@ import hmac
 import json
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -69,8 +71,23 @@ class KeyRing:
         return next((key for key in self.keys[purpose] if key.id == key_id), None)
 
 
+_tried: ContextVar[KeyRing | None] = ContextVar("tried", default=None)
+
+
+@contextmanager
+def trying(ring: KeyRing) -> Iterator[None]:
+    """These keys in place of this process's own, to see what they open."""
+    token = _tried.set(ring)
+    try:
+        yield
+    finally:
+        _tried.reset(token)
+
+
 def key_ring() -> KeyRing:
     """The keys of this process; a key file that was replaced is read again. Raises ``KeysMissing`` or ``KeysInvalid``."""
+    if (tried := _tried.get()) is not None:
+        return tried
     if settings.SECURECHAT_KEYS:
         return _ring_of_text(settings.SECURECHAT_KEYS)
     path = settings.KEYS_FILE
@@ -115,19 +132,23 @@ def new_key_ring() -> KeyRing:
     return KeyRing({purpose: (new_key(1),) for purpose in PURPOSES})
 
 
-def write_key_file(ring: KeyRing, path: Path) -> None:
-    """Replaces the file in one step, so that a crash leaves the old keys or the new ones and never half of them."""
-    stored = {
+def stored_form(ring: KeyRing) -> dict[str, list[dict[str, object]]]:
+    """What a key file holds, as ``parse_keys`` reads it."""
+    return {
         purpose: [
             {"id": key.id, "key": base64.urlsafe_b64encode(key.secret).decode()} for key in reversed(keys)
         ]
         for purpose, keys in ring.keys.items()
     }
+
+
+def write_key_file(ring: KeyRing, path: Path) -> None:
+    """Replaces the file in one step, so that a crash leaves the old keys or the new ones and never half of them."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".new")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        json.dump(stored, file, indent=1)
+        json.dump(stored_form(ring), file, indent=1)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)

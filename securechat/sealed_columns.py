@@ -30,6 +30,10 @@ def register(model: str, open: Callable[[Any], object]) -> None:
     _registered[model] = SealedColumn(model, open)
 
 
+def registered() -> list[SealedColumn]:
+    return list(_registered.values())
+
+
 def in_use(database: str = DEFAULT_DB_ALIAS) -> Iterator[SealedColumn]:
     """Those of which there are rows; a table that was not made yet has none."""
     tables = set(connections[database].introspection.table_names())

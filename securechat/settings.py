@@ -20,7 +20,8 @@ from securechat.middleware import add_static_headers
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 env = environ.Env()
-environ.Env.read_env(env.path("ENV_FILE", default=str(BASE_DIR / ".env"))())
+ENV_FILE = env.path("ENV_FILE", default=str(BASE_DIR / ".env"))()
+environ.Env.read_env(ENV_FILE)
 
 # Core
 SECRET_KEY = env.str("SECRET_KEY")
@@ -65,6 +66,9 @@ CERTIFICATE_HOSTS: list[str] = env.list(
 # Keys of the server (securechat/sealed.py)
 KEYS_FILE = env.str("KEYS_FILE", default=str(Path(CERTS_DIR) / "keys.json"))
 SECURECHAT_KEYS = env.str("SECURECHAT_KEYS", default="")
+
+# What `manage.py backup` and `restore` take where nothing else is said
+BACKUP_KEY_FILE = env.str("BACKUP_KEY_FILE", default="")
 
 INSTALLED_APPS = [
     "securechat",  # Before what installs another reactor (securechat/serving/reactor.py).

@@ -305,14 +305,27 @@ def run(*arguments: str, **options: Any) -> None:
     call_command(*arguments, stdout=io.StringIO(), stderr=io.StringIO(), **options)
 
 
+def _backup(tmp_path: Path) -> None:
+    run("backup", str(tmp_path / "one.scb"), "--new-key", str(tmp_path / "backup.key"))
+
+
+def _restore(tmp_path: Path) -> None:
+    """The backup has a connection of its own, so what this test has not committed is not in it: the trail begins anew."""
+    key = str(tmp_path / "backup.key")
+    _backup(tmp_path)
+    run("restore", str(tmp_path / "one.scb"), "--key-file", key, "--replace", "--no-input")
+
+
 # What a command is run with; the arguments of the function are fixtures.
 COMMANDS: dict[str, tuple[Callable[..., None], list[str]]] = {
+    "backup": (_backup, ["backup.make"]),
     "certs": (lambda: run("certs", "init"), ["certificate.init"]),
     "changepassword": (_changepassword, ["user.change_password"]),
     "createsuperuser": (_createsuperuser, ["user.make_superuser"]),
     "demo_attack": (_demo_attack, ["demo.attack"]),
     "import_first_version": (_import_first_version, ["first_version.import"]),
     "init_keys": (_init_keys, ["key.init"]),
+    "restore": (_restore, ["backup.restore"]),
     "rotate_keys": (lambda: run("rotate_keys", "fernet"), ["key.make", "key.rotate"]),
     "sanction": (lambda alice: run("sanction", "warn", "Alice1", "--reason", "Stop."), ["user.warn"]),
     "second_factor": (lambda root: run("second_factor", "enrol", "Root01"), ["second_factor.enrol"]),
