@@ -114,6 +114,16 @@ class Peer:
         await self._json("POST", "/api/key-chain/", {"entries": [to_base64url(entry)], "vault": None})
         return None
 
+    async def log_in_again(self, password: str) -> None:
+        """A new session for this client, which stays the device that it is, as a browser does whose session ended.
+
+        Raises ``vault_rolled_back`` or ``chain_rolled_back`` where the server shows older keys than it did before.
+        """
+        stretched = await self._stretched(self.name, password)
+        credentials = {"username": self.name, "auth_key": crypto.auth_key(stretched), "new_auth_key": None}
+        await self._json("POST", "/api/log-in/", credentials)
+        self._take(await self._reopened(crypto.password_door(stretched)))
+
     async def recover(self, name: str, code: str, new_password: str) -> str:
         """A new password by the recovery code; the code that replaces it."""
         raw = crypto.parse_recovery_code(code)
@@ -236,6 +246,11 @@ class Peer:
         self._take(await _until_no_conflict(attempt))
         await self._reconnect()
         return crypto.format_recovery_code(code)
+
+    async def old_session_code(self) -> int | None:
+        """With which code the socket of this client's cookie is closed."""
+        socket = await Socket.open(self.origin, cookie=self._http.cookie_header(), tls=self._http.tls)
+        return await socket.closed()
 
     async def retire(self) -> None:
         """Ends this client's device on the key chain."""

@@ -103,7 +103,7 @@ class Site:
 @contextmanager
 def prepared_site(folder: Path) -> Iterator[Site]:
     """Keys, certificates, static files and a migrated database; nothing runs yet."""
-    with _database() as database:
+    with own_database() as database:
         site = Site(folder, folder / "redis" / "valkey.sock")
         settings = {"REDIS_URL": f"unix://{site.valkey_socket}", **database, **_NO_LIMITS}
         public_port = free_port()
@@ -117,7 +117,7 @@ def prepared_site(folder: Path) -> Iterator[Site]:
 
 
 @contextmanager
-def _database() -> Iterator[Mapping[str, str]]:
+def own_database() -> Iterator[Mapping[str, str]]:
     """One of its own on the PostgreSQL of this run, where there is one; otherwise SQLite in the site's folder."""
     url = os.environ.get("DATABASE_URL", "")
     if not url.startswith("postgres"):
