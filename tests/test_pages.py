@@ -298,7 +298,7 @@ def test_the_start_page_asks_a_fixed_number_of_questions(
     request_friendship(sender=bob, username="Alice1")
     client = client_of(alice)
 
-    with django_assert_max_num_queries(5):
+    with django_assert_max_num_queries(6):
         client.get("/")
 
 

@@ -40,7 +40,7 @@ def test_a_report_leads_to_a_mute_and_a_suspension_and_all_of_it_is_in_the_trail
 ) -> None:
     alice, bob = reported
     report(bob, alice)
-    moderator = new_person("Moderator")
+    moderator = new_person("Suspender")
     moderator.sign_up()
     server.manage("shell", "-c", MAKE_MODERATOR.format(name=moderator.name))
     moderator.enrol_second_factor()
