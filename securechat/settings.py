@@ -206,6 +206,8 @@ ENVELOPE_BURST = env.int("ENVELOPE_BURST", default=60)
 MAX_SOCKETS_PER_USER = env.int("MAX_SOCKETS_PER_USER", default=20)
 FRAMES_PER_SECOND = env.int("FRAMES_PER_SECOND", default=50)
 FRAME_BURST = env.int("FRAME_BURST", default=500)
+PINGS_PER_SECOND = env.int("PINGS_PER_SECOND", default=2)
+PING_BURST = env.int("PING_BURST", default=50)
 CONVERSATIONS_PAGE_ROWS = 50
 SESSION_CHECK = timedelta(seconds=4)
 SOCKET_INPUT_FRAMES = env.int("SOCKET_INPUT_FRAMES", default=64)

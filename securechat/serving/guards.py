@@ -14,6 +14,7 @@ from twisted.internet import reactor
 from twisted.internet.interfaces import IAddress, IDelayedCall
 from twisted.web import http
 
+from securechat.ratelimit import Bucket
 from securechat.serving.flow import Incoming, Outgoing
 from securechat.serving.frames import take_text, text_frame
 
@@ -140,6 +141,7 @@ class GuardedWebSocketProtocol(WebSocketProtocol):
         self._frames: list[bytes] = []  # Texts of this turn of the event loop, written together.
         self._frames_bytes = 0
         self._has_vanished = False
+        self._pings_taken = Bucket(limit=settings.PING_BURST, per_second=settings.PINGS_PER_SECOND)
 
     def connectionMade(self) -> None:
         super().connectionMade()
@@ -213,6 +215,23 @@ class GuardedWebSocketProtocol(WebSocketProtocol):
 
     def processData(self) -> bool:
         return bool(self._takes_input and super().processData())
+
+    def onPing(self, payload: bytes) -> None:
+        if self._has_pings_left():
+            super().onPing(payload)
+
+    def onPong(self, payload: bytes) -> None:
+        if self._has_pings_left():
+            super().onPong(payload)
+
+    def _has_pings_left(self) -> bool:
+        """Browsers send no pings, and a pong for each of ours: thousands in one read would hold everybody up."""
+        if not self._pings_taken.take():
+            return True
+        self.wasClean = False
+        self.wasNotCleanReason = "too many pings"
+        self.dropConnection(abort=True)
+        return False
 
     def onAutoPingTimeout(self) -> None:
         """An answer to a ping may be in what is not taken in; ``SEND_DEADLINE`` is for who does not read."""

@@ -185,6 +185,15 @@ def test_a_larger_frame_closes_the_socket_with_1009(echo: Echo) -> None:
     assert closed.value.rcvd.code == 1009
 
 
+@pytest.mark.parametrize("opcode", [b"\x89", b"\x8a"], ids=["pings", "pongs"])
+def test_a_flood_of_pings_is_cut_off_after_the_burst(own_echo: Echo, opcode: bytes) -> None:
+    with own_echo.raw() as client:
+        client.sendall(UPGRADE)
+        client.sendall((opcode + b"\x81\0\0\0\0x") * 200)
+
+        assert own_echo.heard() == "disconnected 1006"
+
+
 def test_a_peer_that_vanished_is_noticed_within_ten_seconds(own_echo: Echo) -> None:
     with own_echo.raw() as client:
         client.sendall(
