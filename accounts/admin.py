@@ -7,14 +7,16 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from django.contrib import admin, messages
-from django.contrib.admin.models import LogEntry
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 
+from accounts.errors import DeletionRefused
 from accounts.models import User
 from accounts.sanction_admin import SanctionsInline, SanctionsOfPeople, operator_of
-from accounts.services import people, second_factor, sessions
+from accounts.services import deletion, people, second_factor, sessions
 from securechat import audit
 from securechat.audited_admin import AuditedModelAdmin, ReasonForm, ask_first
 
@@ -28,32 +30,59 @@ class UserAdmin(SanctionsOfPeople, AuditedModelAdmin):
     """People are made by signing up or by ``manage.py createsuperuser``, never here: here nobody has a password."""
 
     list_display = ("username", "is_active", "is_staff", "is_superuser", "date_joined", "last_login")
-    list_filter = ("is_active", "is_staff", "is_superuser", "groups")
+    list_filter = (
+        "is_active",
+        ("deleted_at", admin.EmptyFieldListFilter),
+        "is_staff",
+        "is_superuser",
+        "groups",
+    )
     search_fields = ("folded_name__startswith",)
     search_help_text = "The beginning of a name"
     ordering = ("folded_name",)
     date_hierarchy = "date_joined"
     filter_horizontal = ("groups", "user_permissions")
     fieldsets = (
-        (None, {"fields": ("username", "is_active", "date_joined", "last_login")}),
+        (None, {"fields": ("username", "is_active", "date_joined", "last_login", "deleted_at")}),
         ("Rights", {"fields": _RIGHTS}),
     )
     inlines = (SanctionsInline,)
-    actions = ("warn", "mute", "suspend", "ban", "activate", "deactivate", "sign_out", "reset_second_factor")
+    actions = (
+        "warn",
+        "mute",
+        "suspend",
+        "ban",
+        "activate",
+        "deactivate",
+        "sign_out",
+        "reset_second_factor",
+        "delete_account",
+    )
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        return super().has_change_permission(request, obj) and _may_touch(request, obj)
+        is_there = obj is None or not obj.is_deleted
+        return is_there and super().has_change_permission(request, obj) and _may_touch(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return super().has_delete_permission(request, obj) and _may_touch(request, obj)
 
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """An operator's rows of Django's log go with the account, though nobody may delete them alone: the trail stays."""
-        deleted, counts, missing, protected = super().get_deleted_objects(objs, request)
-        return deleted, counts, missing - {LogEntry._meta.verbose_name}, protected
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """Without Django's own deletion, which knows nothing of what friends keep."""
+        actions = super().get_actions(request)
+        actions.pop("delete_selected", None)
+        return actions
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        chosen = User.objects.filter(pk=int(object_id) if object_id.isdecimal() else 0)
+        if not self.has_delete_permission(request, chosen.first()):
+            raise PermissionDenied
+        answer = self.delete_account(request, chosen)
+        return answer or redirect(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
 
     def has_deactivate_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("accounts.deactivate_user")
@@ -68,7 +97,7 @@ class UserAdmin(SanctionsOfPeople, AuditedModelAdmin):
         """Who could give rights could give them to themselves: only superusers do."""
         rights = () if _is_superuser(request) else _RIGHTS
         own = ("is_active",) if obj is not None and obj.pk == request.user.pk else ()
-        return ("username", "date_joined", "last_login", *rights, *own)
+        return ("username", "date_joined", "last_login", "deleted_at", *rights, *own)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[User], search_term: str
@@ -100,6 +129,26 @@ class UserAdmin(SanctionsOfPeople, AuditedModelAdmin):
         verb, done = "Reset the second factor of", "reset"
         return self._with_reason(request, queryset, second_factor.reset, verb=verb, done=done)
 
+    @admin.action(permissions=["delete"], description="Delete the account…")
+    def delete_account(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
+        """Superusers lose that first; nobody deletes their own account here, as it asks for no password."""
+        note = "It cannot be undone. Friends keep their conversations, with the name and the public keys of who is gone."
+        form = ask_first(
+            self, request, queryset, ReasonForm, verb="Delete", note=note, describe=_what_would_go
+        )
+        if isinstance(form, HttpResponse):
+            return form
+        done, by = 0, operator_of(request)
+        source, why = audit.source_of(request), form.cleaned_data["reason"]
+        for user in queryset.exclude(pk=by.pk):
+            try:
+                deletion.delete_account(user=user, by=by, source=source, why=why)
+                done += 1
+            except DeletionRefused as refusal:
+                self.message_user(request, f"Skipped: {refusal}", messages.WARNING)
+        self.message_user(request, f"{done} deleted.", messages.SUCCESS)
+        return None
+
     def _with_reason(
         self, request: HttpRequest, queryset: QuerySet[User], act: Act, *, verb: str, done: str
     ) -> HttpResponse | None:
@@ -125,3 +174,14 @@ def _is_superuser(request: HttpRequest) -> bool:
 def _may_touch(request: HttpRequest, user: User | None) -> bool:
     """Superusers are left to superusers."""
     return user is None or not user.is_superuser or _is_superuser(request)
+
+
+def _what_would_go(user: User) -> str:
+    """A dry run, in words."""
+    try:
+        would = deletion.delete_account(user=user, by=None, source="admin", dry_run=True)
+    except DeletionRefused as refusal:
+        return str(refusal)
+    gone = ", ".join(f"{count:,} {what}" for what, count in sorted((+would.removed).items()))
+    kept = ", ".join(f"{count:,} {what}" for what, count in sorted((+would.kept).items()))
+    return f"goes with {gone or 'nothing else'}" + (f"; left are {kept}" if kept else "") + "."

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Iterator
 from contextlib import nullcontext
+from itertools import islice
 from typing import Annotated
 
+from asgiref.sync import sync_to_async
+from django.contrib.auth import logout
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
 from django.middleware.csrf import get_token
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods, require_POST
@@ -34,9 +38,11 @@ from accounts.json_api import (
     takes,
     vault_data,
 )
-from accounts.services import operators, passwords, recovery, renewal, sessions, vaults
+from accounts.services import deletion, export, operators, passwords, recovery, renewal, sessions, vaults
 from accounts.sign_in import session_key_of, sign_in, staying_signed_in
 from accounts.wire import encode_base64url
+
+_ROWS_OF_A_PIECE = 200
 
 
 class LogInParametersBody(Body):
@@ -53,6 +59,10 @@ class LogInBody(Body):
     username: Username
     auth_key: AuthKey
     new_auth_key: AuthKey | None
+
+
+class ProofBody(Body):
+    auth_key: AuthKey
 
 
 class NewKeysBody(Body):
@@ -162,12 +172,12 @@ def log_in(request: HttpRequest, body: LogInBody) -> HttpResponse:
 
 
 @require_http_methods(["GET", "POST"])
-def keys(request: HttpRequest) -> HttpResponse:
+def keys(request: HttpRequest) -> HttpResponseBase:
     return _make_keys(request) if request.method == "POST" else _show_keys(request)
 
 
 @refusing
-def _show_keys(request: HttpRequest) -> HttpResponse:
+def _show_keys(request: HttpRequest) -> HttpResponseBase:
     stored = vaults.keys_of(signed_in(request))
     if stored is None:
         raise KeysMissing
@@ -232,12 +242,12 @@ def start_fresh(request: HttpRequest, body: ResetBody) -> HttpResponse:
 
 
 @require_http_methods(["GET", "POST"])
-def browsers(request: HttpRequest) -> HttpResponse:
+def browsers(request: HttpRequest) -> HttpResponseBase:
     return _bind_browser(request) if request.method == "POST" else _show_browsers(request)
 
 
 @refusing
-def _show_browsers(request: HttpRequest) -> HttpResponse:
+def _show_browsers(request: HttpRequest) -> HttpResponseBase:
     shown = sessions.sessions_of(signed_in(request), here=session_key_of(request))
     return JsonResponse({"browsers": [session_data(session) for session in shown]})
 
@@ -255,12 +265,12 @@ def end_browser(request: HttpRequest, body: EndBody) -> HttpResponse:
 
 
 @require_http_methods(["GET", "PUT"])
-def vault(request: HttpRequest) -> HttpResponse:
+def vault(request: HttpRequest) -> HttpResponseBase:
     return _replace_vault(request) if request.method == "PUT" else _show_vault(request)
 
 
 @refusing
-def _show_vault(request: HttpRequest) -> HttpResponse:
+def _show_vault(request: HttpRequest) -> HttpResponseBase:
     return JsonResponse(vault_data(vaults.vault_of(signed_in(request))))
 
 
@@ -286,6 +296,32 @@ def change_password(request: HttpRequest, body: PasswordBody) -> HttpResponse:
             vault=body.vault.content(),
         )
     return JsonResponse({"csrf_token": get_token(request)})
+
+
+@takes(ProofBody)
+@sensitive_variables()
+def export_own_data(request: HttpRequest, body: ProofBody) -> HttpResponseBase:
+    user = signed_in(request)
+    throttling.throttle_proof(user)
+    passwords.prove_again(user=user, auth_key=body.auth_key)
+    return StreamingHttpResponse(_in_pieces(export.export(user)), content_type="application/json")
+
+
+async def _in_pieces(rows: Iterator[str]) -> AsyncIterator[str]:
+    """Read in the thread that has the database, a few rows at a time."""
+    while piece := await sync_to_async(lambda: "".join(islice(rows, _ROWS_OF_A_PIECE)))():
+        yield piece
+
+
+@takes(ProofBody)
+@sensitive_variables()
+def delete_own_account(request: HttpRequest, body: ProofBody) -> HttpResponse:
+    user = signed_in(request)
+    throttling.throttle_proof(user)
+    passwords.prove_again(user=user, auth_key=body.auth_key)
+    deletion.delete_account(user=user, by=user, source="settings", why="The person asked for it.")
+    logout(request)
+    return JsonResponse({})
 
 
 @takes(RecoveryBeginBody)
@@ -337,6 +373,6 @@ def replace_recovery_code(request: HttpRequest, body: RecoveryCodeBody) -> HttpR
 
 @require_POST
 @refusing
-def confirm_recovery_code(request: HttpRequest) -> HttpResponse:
+def confirm_recovery_code(request: HttpRequest) -> HttpResponseBase:
     vaults.confirm_recovery_code(signed_in(request))
     return JsonResponse({})

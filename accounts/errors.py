@@ -94,6 +94,14 @@ class KeysExist(DomainError):
     status = 409
 
 
+class DeletionRefused(DomainError):
+    """The message says why, in a sentence for whoever asked for it."""
+
+    code = "deletion_refused"
+    message = "This account cannot be deleted."
+    status = 409
+
+
 class KeysMissing(DomainError):
     code = "keys_missing"
     message = "This account has no keys yet. Log in again to make them."

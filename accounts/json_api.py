@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 from uuid import UUID
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponseBase, JsonResponse
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
@@ -110,18 +110,18 @@ class KeysBody(Body):
 
 
 AnyBody = TypeVar("AnyBody", bound=Body)
-View: TypeAlias = Callable[[HttpRequest], HttpResponse]
+View: TypeAlias = Callable[[HttpRequest], HttpResponseBase]
 
 
 def takes(
     body_type: type[AnyBody], method: str = "POST"
-) -> Callable[[Callable[[HttpRequest, AnyBody], HttpResponse]], View]:
+) -> Callable[[Callable[[HttpRequest, AnyBody], HttpResponseBase]], View]:
     """The view gets the checked body. What it raises as ``DomainError`` becomes the refusal that a browser reads."""
 
-    def decorate(view: Callable[[HttpRequest, AnyBody], HttpResponse]) -> View:
+    def decorate(view: Callable[[HttpRequest, AnyBody], HttpResponseBase]) -> View:
         @wraps(view)
         @sensitive_variables()
-        def answer(request: HttpRequest) -> HttpResponse:
+        def answer(request: HttpRequest) -> HttpResponseBase:
             return view(request, _parse(request, body_type))
 
         return require_http_methods([method])(refusing(answer))
@@ -131,7 +131,7 @@ def takes(
 
 def refusing(view: View) -> View:
     @wraps(view)
-    def answer(request: HttpRequest) -> HttpResponse:
+    def answer(request: HttpRequest) -> HttpResponseBase:
         try:
             return view(request)
         except DomainError as error:

@@ -22,6 +22,7 @@ _REASONS = {
     "again=1": "Your keys were renewed in another browser. Type your password to go on.",
     "again=keys": "This browser has no keys for you. Type your password to get them.",
     "signed_out=1": "You were signed out on this browser.",
+    "deleted=1": "Your account is deleted.",
 }
 
 
@@ -65,6 +66,14 @@ def account_settings(request: HttpRequest) -> HttpResponse:
         "recovery_confirmed": RecoveryCode.objects.filter(user=request.user, confirmed=True).exists(),
     }
     return _answer(request, "accounts/settings.html", {**page_data(request), **state}, **state)
+
+
+@login_required
+@sensitive_post_parameters()
+@require_http_methods(["GET", "POST"])
+def own_data(request: HttpRequest) -> HttpResponse:
+    """To take along what the server has, and to delete the account."""
+    return _answer(request, "accounts/own_data.html", page_data(request))
 
 
 @login_required

@@ -11,4 +11,10 @@ class FriendsConfig(AppConfig):
     name = "friends"
 
     def ready(self) -> None:
+        from accounts.services import deletion, export  # These need the models to be loaded.
+        from friends.services.deletion import end_all
+        from friends.services.export import friendships
+
+        deletion.register(end_all)
+        export.register("friendships", friendships)
         sealed_columns.register("friends.Friendship", lambda friendship: friendship.friend_name)

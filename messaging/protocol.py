@@ -184,6 +184,7 @@ class Summary(_Frame):
     last_n: Count
     epoch: Count
     peer_has_keys: bool
+    peer_deleted: bool
     last: Row | None
     heads: tuple[Bytes | None, Bytes | None]
     active_at: Count

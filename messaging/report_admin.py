@@ -115,7 +115,8 @@ class ReportAdmin(SanctionsOfPeople, ReadOnlyAdmin):
 
     @admin.display(description="reported person", ordering="reported_name")
     def reported_person(self, report: Report) -> str:
-        return report.reported_name if report.reported_id else f"{report.reported_name} (account deleted)"
+        is_there = report.reported is not None and not report.reported.is_deleted
+        return report.reported_name if is_there else f"{report.reported_name} (account deleted)"
 
     @admin.display(description="verified", boolean=True)
     def verified(self, report: Report) -> bool | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django import forms
@@ -44,10 +44,11 @@ def ask_first(
     verb: str,
     whom: str = "",
     note: str = "",
+    describe: Callable[[Any], str] = lambda row: "",
 ) -> _Form | TemplateResponse:
     """The filled-in form of an action that was confirmed, or the page that asks: answer with it.
 
-    It asks "``verb`` ``whom`` 2 reports?", and then says ``note``.
+    It asks "``verb`` ``whom`` 2 reports?", and then says ``note``, and of each row what ``describe`` says.
     """
     form = form_class(request.POST if "confirmed" in request.POST else None)
     if form.is_valid():
@@ -58,9 +59,9 @@ def ask_first(
         "verb": verb,
         "whom": whom,
         "note": note,
-        "chosen": queryset,
+        "chosen": [(row, describe(row)) for row in queryset],
         "form": form,
-        "action": request.POST["action"],
+        "action": request.POST.get("action", ""),
         "action_checkbox_name": ACTION_CHECKBOX_NAME,
         "opts": model_admin.opts,
     }

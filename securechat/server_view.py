@@ -205,6 +205,10 @@ TABLES: Mapping[str, Table] = {
             "is_staff": (Shown.CLEAR, "whether you may open the admin"),
             "is_active": (Shown.CLEAR, "whether your account is open"),
             "date_joined": (Shown.CLEAR, "when you signed up"),
+            "deleted_at": (
+                Shown.CLEAR,
+                "when you deleted your account; name and public keys are left for friends",
+            ),
         },
     ),
     "accounts_door": Table(

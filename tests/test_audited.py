@@ -148,7 +148,7 @@ ACTIONS: dict[tuple[str, str], tuple[Target, list[str]]] = {
     ("accounts.User", "deactivate"): (a_person, ["user.deactivate"]),
     ("accounts.User", "sign_out"): (a_person, ["user.sign_out"]),
     ("accounts.User", "reset_second_factor"): (an_enrolled_person, ["second_factor.reset"]),
-    ("accounts.User", "delete_selected"): (a_person, ["user.delete"]),
+    ("accounts.User", "delete_account"): (a_person, ["user.delete"]),
     ("auth.Group", "delete_selected"): (a_group, ["group.delete"]),
     ("messaging.Report", "claim"): (a_report, ["report.claim"]),
     ("messaging.Report", "release"): (a_claimed_report, ["report.release"]),
@@ -216,14 +216,15 @@ def test_a_change_by_a_form_says_what_was_before_and_after(operator: Client, ali
 
     operator.post(change, form)
     operator.post(change, form)
-    operator.post(reverse("admin:accounts_user_delete", args=[alice.pk]), {"post": "yes"})
+    operator.post(reverse("admin:accounts_user_delete", args=[alice.pk]), REASON)
     operator.post(reverse("admin:auth_group_add"), {"name": "Night shift"})
 
     first, second, third = (event for event in audit.verified() if event.n > before)
     assert (first.action, first.on) == ("user.change", f"user:{alice.pk}")
     assert first.before == '{"groups":[],"is_staff":false}'
     assert first.after == '{"groups":["Moderator"],"is_staff":true}'
-    assert (second.action, second.before) == ("user.delete", '{"name":"Alice1"}')
+    assert (second.action, second.before) == ("user.delete", '{"is_staff":true,"username":"Alice1"}')
+    assert second.why == REASON["reason"]
     assert (third.action, third.after) == ("group.add", '{"name":"Night shift"}')
 
 
@@ -238,7 +239,8 @@ def test_an_operator_who_acted_can_be_deleted_and_the_trail_keeps_the_name(
     )
     assert LogEntry.objects.filter(user=other).exists()
 
-    operator.post(reverse("admin:accounts_user_delete", args=[other.pk]), {"post": "yes"})
+    User.objects.filter(pk=other.pk).update(is_superuser=False)
+    operator.post(reverse("admin:accounts_user_delete", args=[other.pk]), REASON)
 
     assert not User.objects.filter(pk=other.pk).exists()
     assert not LogEntry.objects.filter(user=other.pk).exists()
@@ -322,7 +324,12 @@ COMMANDS: dict[str, tuple[Callable[..., None], list[str]]] = {
     "certs": (lambda: run("certs", "init"), ["certificate.init"]),
     "changepassword": (_changepassword, ["user.change_password"]),
     "createsuperuser": (_createsuperuser, ["user.make_superuser"]),
+    "delete_user": (
+        lambda alice: run("delete_user", "Alice1", "--reason", "Asked for it.", "--yes"),
+        ["user.delete"],
+    ),
     "demo_attack": (_demo_attack, ["demo.attack"]),
+    "export_user": (lambda alice: run("export_user", "Alice1", "-"), ["user.export"]),
     "import_first_version": (_import_first_version, ["first_version.import"]),
     "init_keys": (_init_keys, ["key.init"]),
     "restore": (_restore, ["backup.restore"]),

@@ -53,6 +53,7 @@ STRANGER_PAGES = [
 SIGNED_IN_PAGES = [
     "start",
     "settings",
+    "own-data",
     "log-out",
     "friend-list",
     "friend-add",

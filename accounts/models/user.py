@@ -103,6 +103,12 @@ class User(AbstractBaseUser, PermissionsMixin):
         "active", default=True, help_text="Who is not active cannot log in, and sessions end at once."
     )
     date_joined = models.DateTimeField(default=timezone.now, editable=False)
+    deleted_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="The account is gone; its name and public keys are left for friends who keep their history.",
+    )
 
     objects = UserManager()
 
@@ -112,6 +118,13 @@ class User(AbstractBaseUser, PermissionsMixin):
     class Meta(TypedModelMeta):
         verbose_name = "person"
         verbose_name_plural = "people"
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(deleted_at=None)
+                | models.Q(is_active=False, is_staff=False, is_superuser=False),
+                name="user_deleted_can_do_nothing",
+            ),
+        ]
         permissions = [
             ("deactivate_user", "Can deactivate people and let them in again"),
             ("sign_out_user", "Can sign people out everywhere"),
@@ -126,6 +139,10 @@ class User(AbstractBaseUser, PermissionsMixin):
         others = User.objects.filter(folded_name=fold(self.username)).exclude(pk=self.pk)
         if others.exists():
             raise ValidationError({"username": "This username is already taken."})
+
+    @property
+    def is_deleted(self) -> bool:
+        return self.deleted_at is not None
 
     @property
     def is_legacy(self) -> bool:

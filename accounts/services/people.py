@@ -12,7 +12,11 @@ from securechat import audit
 @transaction.atomic
 def set_active(*, user: User, is_active: bool, by: User, source: str, why: str = "") -> bool:
     """Whether that changed anything."""
-    changed = User.objects.filter(pk=user.pk).exclude(is_active=is_active).update(is_active=is_active)
+    changed = (
+        User.objects.filter(pk=user.pk, deleted_at=None)
+        .exclude(is_active=is_active)
+        .update(is_active=is_active)
+    )
     if changed:
         sessions.tell_changed(user)
         audit.record(

@@ -58,7 +58,7 @@ def finish_enrolment(*, user: User, code: str, source: str) -> tuple[TOTPDevice,
 def enrol_from_shell(user: User) -> tuple[TOTPDevice, list[str]]:
     """A new factor in the place of any other; it counts at once."""
     User.objects.select_for_update().get(pk=user.pk)
-    _remove(user)
+    remove(user)
     device = TOTPDevice.objects.create(user=user, name="authenticator")
     codes = _new_backup_codes(user)
     audit.record("second_factor.enrol", by=None, on=f"user:{user.pk}", source="command:second_factor")
@@ -69,9 +69,17 @@ def enrol_from_shell(user: User) -> tuple[TOTPDevice, list[str]]:
 def reset(*, user: User, by: User | None, source: str, why: str = "") -> bool:
     """Whether there was one. It counts no more, in no session; they enrol a new one at their next visit."""
     User.objects.select_for_update().get(pk=user.pk)
-    was_enrolled = _remove(user)
+    was_enrolled = remove(user)
     if was_enrolled:
         audit.record("second_factor.reset", by=by, on=f"user:{user.pk}", why=why, source=source)
+    return was_enrolled
+
+
+def remove(user: User) -> bool:
+    """Without a trace: the caller records why. Whether there was one."""
+    was_enrolled = is_enrolled(user)
+    TOTPDevice.objects.filter(user=user).delete()
+    StaticDevice.objects.filter(user=user).delete()
     return was_enrolled
 
 
@@ -130,13 +138,6 @@ def _new_backup_codes(user: User) -> list[str]:
     codes = [StaticToken.random_token() for _ in range(BACKUP_CODES)]
     StaticToken.objects.bulk_create(StaticToken(device=device, token=code) for code in codes)
     return codes
-
-
-def _remove(user: User) -> bool:
-    was_enrolled = is_enrolled(user)
-    TOTPDevice.objects.filter(user=user).delete()
-    StaticDevice.objects.filter(user=user).delete()
-    return was_enrolled
 
 
 def _tidy(code: str) -> str:

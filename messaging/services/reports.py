@@ -126,7 +126,7 @@ def sanction_reported(
     *, report: Report, kind: Sanction.Kind, reason: str, ends_at: datetime | None, by: User, source: str = ""
 ) -> Sanction:
     """The reported person is sanctioned and the report resolved, or neither. Raises ``SanctionRefused``."""
-    if report.reported is None:
+    if report.reported is None or report.reported.is_deleted:
         raise SanctionRefused(f"The account that report {report.pk} is about was deleted.")
     sanction = sanctions.impose(
         user=report.reported,

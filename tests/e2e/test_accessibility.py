@@ -33,6 +33,7 @@ SIGNED_IN_PAGES = [
     "/friends/requests/?tab=received",
     "/friends/requests/?tab=sent",
     "/settings/",
+    "/settings/data/",
     "/browsers/",
     "/log-out/",
     "/chat/",

@@ -28,6 +28,7 @@ SUMMARY: Frame = {
     "last_n": 7,
     "epoch": 1,
     "peer_has_keys": True,
+    "peer_deleted": False,
     "last": ROW,
     "heads": [SOME_BYTES, None],
     "active_at": 1_763_913_600_000,

@@ -6,16 +6,14 @@
 import { foldedName } from '../chat/account_session'
 import { retireThisBrowser } from '../chat/browsers'
 import { ApiUnreachable, createApi, csrfTokenOf } from '../net/api'
-import { countUnsent, forgetEverything } from '../store/account_store'
-import { openDatabase, removeDatabase } from '../store/database'
+import { countUnsent, forgetPerson } from '../store/account_store'
+import { openDatabase } from '../store/database'
 import { preferenceStorage } from '../store/preferences'
 import { accountPageData } from '../ui/account_page'
 import { byId } from '../ui/forms'
 import { tellTabs } from '../ui/tabs'
 
 const API_TIMEOUT_MS = 10_000
-/** The browser may take its time to delete; what counts is empty by then. */
-const DELETE_WITHIN_MS = 2_000
 
 const data = accountPageData(document)
 const name = foldedName(data.username ?? '')
@@ -87,17 +85,7 @@ function busy(text: string): void {
 
 async function forget(): Promise<void> {
   if (everything.checked) preferenceStorage()?.clear()
-  const database = await openDatabase(name)
-  await forgetEverything(database).finally(() => {
-    database.close()
-  })
-  // Empty it is already; a tab that does not let go of it must not keep anybody waiting.
-  await Promise.race([
-    removeDatabase(name),
-    new Promise((resolve) => {
-      setTimeout(resolve, DELETE_WITHIN_MS)
-    }),
-  ])
+  await forgetPerson(name)
 }
 
 async function warn(): Promise<void> {

@@ -1,6 +1,15 @@
 /** This browser's keys for the signed-in person, and what of them stays while they are locked away. */
 import { equal } from '../wire/bytes'
-import type { AccountRecord, Database, DeviceRecord } from './database'
+import {
+  type AccountRecord,
+  type Database,
+  type DeviceRecord,
+  openDatabase,
+  removeDatabase,
+} from './database'
+
+/** The browser may take its time to delete; what counts is empty by then. */
+const DELETE_WITHIN_MS = 2_000
 
 export async function loadAccount(database: Database): Promise<AccountRecord | undefined> {
   return database.get('account', 'self')
@@ -46,4 +55,19 @@ export async function forgetEverything(database: Database): Promise<void> {
   const stores = [...database.objectStoreNames]
   const transaction = database.transaction(stores, 'readwrite', { durability: 'strict' })
   await Promise.all([...stores.map((store) => transaction.objectStore(store).clear()), transaction.done])
+}
+
+/** The same, and the database itself. `name` is folded. */
+export async function forgetPerson(name: string): Promise<void> {
+  const database = await openDatabase(name)
+  await forgetEverything(database).finally(() => {
+    database.close()
+  })
+  // Empty it is already; a tab that does not let go of it must not keep anybody waiting.
+  await Promise.race([
+    removeDatabase(name),
+    new Promise((resolve) => {
+      setTimeout(resolve, DELETE_WITHIN_MS)
+    }),
+  ])
 }

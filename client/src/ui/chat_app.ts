@@ -11,7 +11,7 @@ import type { ChatLog } from './chat_log'
 import './chat_log'
 import { showUnread } from './nav_badges'
 import type { ConversationDetails } from './conversation_details'
-import { avatarHue, initials, isGone, presenceState, presenceWord, shownName } from './person'
+import { avatarHue, initials, presenceState, presenceWord, shownName } from './person'
 import { lockWords } from './safety_words'
 import { isoTime, listTime } from './times'
 
@@ -460,7 +460,7 @@ export class ChatApp extends LitElement {
       if (shown.kind !== 'text') return 'Message not shown'
       return last.side === room.side ? html`You: ${oneLine(shown.text)}` : oneLine(shown.text)
     }
-    if (isGone(room.summary)) return GONE
+    if (room.summary.peerDeleted) return GONE
     if (!room.summary.peerHasKeys && room.summary.open) return 'No encryption yet'
     return room.summary.lastN > 0 ? 'Encrypted message' : 'No messages yet'
   }
@@ -486,7 +486,7 @@ export class ChatApp extends LitElement {
         <div class="room-heading">
           <h1 class="room-name" id="room-name" tabindex="-1"><bdi>${peer}</bdi></h1>
           ${
-            open && !isGone(room.summary)
+            open && !room.summary.peerDeleted
               ? html`<span class="presence" data-state=${presenceState(online)}>${presence}</span>`
               : html`<span class="presence" data-state="unknown">Not connected with you</span>`
           }
@@ -624,7 +624,7 @@ export class ChatApp extends LitElement {
 
   #composerOf(room: Conversation): TemplateResult {
     const peer = shownName(room.summary.peer)
-    if (isGone(room.summary)) return html`<div class="composer-closed"><p>${GONE}</p></div>`
+    if (room.summary.peerDeleted) return html`<div class="composer-closed"><p>${GONE}</p></div>`
     if (!room.summary.open) return html`<div class="composer-closed"><p>${ENDED}</p></div>`
     if (room.phase === 'no_peer_keys')
       return html`<div class="composer-closed"><p>${peer} has not set up encryption yet.</p></div>`

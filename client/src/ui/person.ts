@@ -1,5 +1,4 @@
 /** How a person is shown: name, presence, the colour and the letters of an avatar, as the templates' filters compute them (templatetags/look.py). */
-import type { Summary } from '../wire/frames'
 
 const AVATAR_HUES = 12
 
@@ -38,9 +37,4 @@ export function presenceState(online: boolean | null): PresenceState {
 export function presenceWord(online: boolean | null): string {
   if (online === null) return 'Presence unknown'
   return online ? 'Online' : 'Offline'
-}
-
-/** Whether the account was deleted: keys that once were go with nothing else. */
-export function isGone({ peerHasKeys, epoch }: Pick<Summary, 'peerHasKeys' | 'epoch'>): boolean {
-  return !peerHasKeys && epoch > 0
 }

@@ -90,6 +90,8 @@ export interface Summary {
   readonly lastN: number
   readonly epoch: number
   readonly peerHasKeys: boolean
+  /** The account is gone; its key chain is left for the history. */
+  readonly peerDeleted: boolean
   readonly last: Row | null
   /** The signed heads, by side. */
   readonly heads: readonly [Bytes | null, Bytes | null]
@@ -193,6 +195,7 @@ const summary = exactObject<Summary>({
   lastN: count,
   epoch: count,
   peerHasKeys: flag,
+  peerDeleted: flag,
   last: orNull(row),
   heads,
   activeAt: count,

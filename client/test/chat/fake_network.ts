@@ -97,6 +97,8 @@ class Socket implements SocketLike {
 
 export class FakeServer {
   readonly people = new Map<string, Person>()
+  /** Names whose account was deleted; their keys are left. */
+  readonly deleted = new Set<string>()
   readonly conversations = new Map<string, StoredConversation>()
   readonly sockets = new Set<Socket>()
   /**
@@ -335,6 +337,7 @@ export class FakeServer {
       lastN: conversation.rows.length,
       epoch: conversation.epochs.length,
       peerHasKeys: this.people.has(peer),
+      peerDeleted: this.deleted.has(peer),
       last: conversation.rows.at(-1) ?? null,
       heads: [...conversation.heads],
       activeAt: conversation.rows.at(-1)?.storedAt ?? 0,
