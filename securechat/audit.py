@@ -14,6 +14,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Never
 
 from django.core.serializers.json import DjangoJSONEncoder
@@ -182,6 +183,23 @@ def checked(events: Iterable[AuditEvent]) -> Iterator[AuditEvent]:
             raise BrokenChain(n, "it was changed.")
         previous = event.hash
         yield event
+
+
+def check_tail(events: int = 1_000) -> int:
+    """The last so many, each by itself and as the follower of the one before; answers the head's number.
+
+    Raises ``BrokenChain``.
+    """
+    tail = list(AuditEvent.objects.order_by("-n")[: events + 1])[::-1]
+    for before, event in pairwise(tail):
+        if event.n != before.n + 1:
+            raise BrokenChain(before.n + 1, "it is missing.")
+        if event.previous != before.hash:
+            raise BrokenChain(event.n, "it does not follow the one before.")
+    for event in tail:
+        if event.hash != event.expected_hash():
+            raise BrokenChain(event.n, "it was changed.")
+    return tail[-1].n if tail else 0
 
 
 def guards_that_are_off() -> list[str]:

@@ -320,6 +320,11 @@ def _read_certificate(file: Path) -> x509.Certificate:
         raise CertificateProblem(f"{file} is not a certificate in PEM.") from None
 
 
+def check_files() -> None:
+    """That certificate and key are there and belong together. Raises ``CertificateProblem``."""
+    _check_pair(files())
+
+
 def _check_pair(pair: CertificateFiles) -> None:
     """OpenSSL reads both and compares them."""
     if not pair.certificate.is_file() or not pair.key.is_file():

@@ -124,10 +124,15 @@ def _redis() -> str | None:
 def _migrations() -> str | None:
     """A database that is ahead of this program is no reason: during an upgrade the old processes go on."""
     try:
-        missing = _known_migrations() - MigrationRecorder(connection).applied_migrations().keys()
+        missing = missing_migrations()
     except DatabaseError:
         return "The database does not answer."
     return f"The database lacks {len(missing)} of them. Run: manage.py migrate" if missing else None
+
+
+def missing_migrations() -> frozenset[tuple[str, str]]:
+    """Raises ``DatabaseError``."""
+    return _known_migrations() - MigrationRecorder(connection).applied_migrations().keys()
 
 
 @cache

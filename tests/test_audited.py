@@ -273,7 +273,7 @@ def test_log_ins_of_operators_are_recorded_right_and_refused_ones_by_script_and_
 
 # Commands
 
-CHANGE_NOTHING = {"audit_verify", "serve", "verify_assets", "verify_proof", "verify_report"}
+CHANGE_NOTHING = {"audit_verify", "doctor", "serve", "verify_assets", "verify_proof", "verify_report"}
 
 
 def _createsuperuser(monkeypatch: pytest.MonkeyPatch) -> None:

