@@ -121,6 +121,15 @@ def is_online(user_ids: Iterable[int]) -> dict[int, bool | None]:
     return _states(asked, counts)
 
 
+def everybody() -> dict[int, int]:
+    """Who is online, each with how many sockets. Raises ``redis.RedisError``."""
+    gone = _sweep_for_pages()
+    if gone:
+        events.publish(events.PresenceChanged(tuple(gone)))
+    counts: Any = client().hgetall(_KEYS[1])
+    return {int(user_id): int(count) for user_id, count in counts.items()}
+
+
 def forget_all() -> None:
     """After a restore, whose people are not those of these numbers. Processes that still run renew what is theirs."""
     client().delete(*_KEYS)

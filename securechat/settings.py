@@ -232,6 +232,8 @@ REPORTS_PER_DAY = env.int("REPORTS_PER_DAY", default=20)
 MAX_REPORTED_MESSAGES = 50
 MAX_REPORT_NOTE_CHARACTERS = 1_000
 MAX_REPORT_EVIDENCE_BYTES = 524_288  # Of the disclosed contents of one report together.
+REPORT_KEPT = timedelta(days=env.int("REPORT_KEPT_DAYS", default=365))  # After it was closed.
+REFUSED_REQUEST_KEPT = timedelta(days=env.int("REFUSED_REQUEST_KEPT_DAYS", default=30))
 REPORT_OVERDUE = timedelta(hours=env.int("REPORT_OVERDUE_HOURS", default=24))
 
 # Presence; messaging/presence.py. What these add up to is in docs/architecture.md.

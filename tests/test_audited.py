@@ -273,7 +273,16 @@ def test_log_ins_of_operators_are_recorded_right_and_refused_ones_by_script_and_
 
 # Commands
 
-CHANGE_NOTHING = {"audit_verify", "doctor", "serve", "verify_assets", "verify_proof", "verify_report"}
+CHANGE_NOTHING = {
+    "audit_verify",
+    "doctor",
+    "presence",
+    "serve",
+    "stats",
+    "verify_assets",
+    "verify_proof",
+    "verify_report",
+}
 
 
 def _createsuperuser(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -329,9 +338,11 @@ COMMANDS: dict[str, tuple[Callable[..., None], list[str]]] = {
         ["user.delete"],
     ),
     "demo_attack": (_demo_attack, ["demo.attack"]),
+    "expire_sessions": (lambda alice: run("expire_sessions", "--user", "Alice1"), ["user.sign_out"]),
     "export_user": (lambda alice: run("export_user", "Alice1", "-"), ["user.export"]),
     "import_first_version": (_import_first_version, ["first_version.import"]),
     "init_keys": (_init_keys, ["key.init"]),
+    "prune": (lambda: run("prune"), ["prune.run"]),
     "restore": (_restore, ["backup.restore"]),
     "rotate_keys": (lambda: run("rotate_keys", "fernet"), ["key.make", "key.rotate"]),
     "sanction": (lambda alice: run("sanction", "warn", "Alice1", "--reason", "Stop."), ["user.warn"]),

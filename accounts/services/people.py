@@ -32,7 +32,7 @@ def set_active(*, user: User, is_active: bool, by: User, source: str, why: str =
 
 
 @transaction.atomic
-def sign_out(*, user: User, by: User, source: str, why: str = "") -> bool:
+def sign_out(*, user: User, by: User | None, source: str, why: str = "") -> bool:
     """Everywhere. Always true: also a session that nobody knows of has ended."""
     sessions.end_all(User.objects.select_for_update().get(pk=user.pk))
     audit.record("user.sign_out", by=by, on=f"user:{user.pk}", why=why, source=source)

@@ -1,0 +1,43 @@
+"""`manage.py stats`: how much there is of everything."""
+
+from __future__ import annotations
+
+import json
+from argparse import RawDescriptionHelpFormatter
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from messaging.services.stats import gather
+
+EXAMPLES = """
+examples:
+  manage.py stats                    in words
+  manage.py stats --json             for programs
+  watch -n 60 manage.py stats        once a minute; it costs a few counts by index
+
+Messages are counted by the number that each conversation has come to, not by walking them.
+"""
+
+
+class Command(BaseCommand):
+    help = "Counts people, friendships, conversations, messages, reports and sanctions. Changes nothing."
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        return super().create_parser(
+            prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, epilog=EXAMPLES, **kwargs
+        )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--json", action="store_true", help="as JSON")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        found = gather()
+        if options["json"]:
+            self.stdout.write(json.dumps(found, indent=1))
+            return
+        for group, rows in found.items():
+            self.stdout.write(group.replace("_", " ").capitalize())
+            for what, count in rows.items():
+                shown = "unknown" if count is None else f"{count:,}"
+                self.stdout.write(f"  {shown:>14}  {what.replace('_', ' ')}")
