@@ -31,6 +31,7 @@ ON_BOTH_DATABASES = (
     "tests/messaging",
     "tests/resilience",
     "tests/securechat/test_audit.py",
+    "tests/securechat/test_doctor_database.py",
     "tests/test_audited.py",
 )
 PROGRAMS = ("strace",)

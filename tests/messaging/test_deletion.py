@@ -13,7 +13,7 @@ from asgiref.sync import sync_to_async
 from django.apps import apps
 from django.contrib.sessions.models import Session
 from django.core.management import CommandError, call_command
-from django.db import close_old_connections, models
+from django.db import connections, models
 
 from accounts.errors import DeletionRefused, UsernameTaken
 from accounts.models import BrowserSession, Door, KeyChainEntry, RecoveryCode, User, Vault
@@ -244,7 +244,7 @@ def test_of_two_deletions_at_once_one_is_refused(a: Person, b: Person, conversat
         except DeletionRefused as refusal:
             refused.append(str(refusal))
         finally:
-            close_old_connections()
+            connections.close_all()
 
     threads = [threading.Thread(target=run) for _ in range(2)]
     for thread in threads:
