@@ -41,6 +41,7 @@ from accounts.json_api import (
 from accounts.services import deletion, export, operators, passwords, recovery, renewal, sessions, vaults
 from accounts.sign_in import session_key_of, sign_in, staying_signed_in
 from accounts.wire import encode_base64url
+from securechat import metrics
 
 _ROWS_OF_A_PIECE = 200
 
@@ -142,6 +143,7 @@ def sign_up(request: HttpRequest, body: SignUpBody) -> HttpResponse:
     passwords.require_usable_name(body.username)
     throttling.throttle_sign_up(request)
     user, growth = passwords.sign_up(username=body.username, auth_key=body.auth_key, keys=body.keys.content())
+    metrics.SIGN_UPS.inc()
     sign_in(request, user, device=growth.added_device)
     return JsonResponse({"csrf_token": get_token(request)}, status=201)
 
@@ -153,6 +155,7 @@ def log_in(request: HttpRequest, body: LogInBody) -> HttpResponse:
     try:
         user = passwords.prove(username=body.username, auth_key=body.auth_key)
     except WrongCredentials:
+        metrics.LOG_INS.inc(right="no")
         operators.note_refused_log_in(body.username, source=str(request.META.get("REMOTE_ADDR", "")))
         raise
     if user.is_legacy != (body.new_auth_key is not None):
@@ -160,6 +163,7 @@ def log_in(request: HttpRequest, body: LogInBody) -> HttpResponse:
     if body.new_auth_key is not None:
         passwords.upgrade_legacy(user=user, new_auth_key=body.new_auth_key)
     sign_in(request, user)
+    metrics.LOG_INS.inc(right="yes")
     stored = vaults.keys_of(user)
     return JsonResponse(
         {

@@ -28,6 +28,7 @@ from accounts.wire import (
     is_auth_key,
 )
 from securechat.errors import DomainError
+from securechat.logs import note_refusal
 
 _LONGEST_SEALED_BYTES = 4_096
 _LONGEST_USERNAME = (
@@ -150,6 +151,7 @@ def refusal(error: DomainError) -> JsonResponse:
         },
         status=error.status,
     )
+    note_refusal(response, error.code)
     if error.retry_after_seconds is not None:
         response.headers["Retry-After"] = str(error.retry_after_seconds)
     return response

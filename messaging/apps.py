@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.apps import AppConfig
 
-from securechat import sealed_columns
+from securechat import metrics, sealed_columns
 
 
 class MessagingConfig(AppConfig):
@@ -11,9 +11,13 @@ class MessagingConfig(AppConfig):
     def ready(self) -> None:
         from accounts.services import deletion  # These need the models to be loaded.
         from accounts.services import export as own_data
+        from messaging.models import Report
         from messaging.services import export
         from messaging.services.deletion import count_reports
 
+        metrics.Gauge(
+            "reports_waiting", "Reports that nobody closed yet.", lambda: Report.objects.waiting().count()
+        )
         deletion.register(count_reports)
         own_data.register("conversations", export.conversations)
         own_data.register("epoch_records", export.epoch_records)

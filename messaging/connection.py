@@ -16,6 +16,7 @@ from accounts.services.key_chain import Standing
 from messaging import presence, protocol
 from messaging.services.conversations import Membership
 from messaging.sessions import SignIn
+from securechat.logs import connection_id, refused
 
 Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
 SendAtOnce: TypeAlias = Callable[[str], bool]
@@ -30,6 +31,9 @@ class CloseCode(IntEnum):
     TOO_MANY = 4429
 
 
+_REFUSALS = (CloseCode.TOO_LARGE, CloseCode.TOO_SLOW, CloseCode.TOO_MANY)
+
+
 class Connection:
     """What it caches (memberships, which devices stand, whether its person is muted) the hub keeps right when an event says that it changed."""
 
@@ -39,6 +43,7 @@ class Connection:
         self.user = user
         self.sign_in = SignIn(user.pk, session_key)
         self.presence_key = presence.connection_key(user.pk, secrets.token_hex(8))
+        self.log_id = connection_id.get()
         self.memberships: dict[bytes, Membership] = {}
         self._conversation_with: dict[int, bytes] = {}
         self.standing: Standing | None = None
@@ -92,6 +97,8 @@ class Connection:
         if not self.is_closing:
             self.is_closing = True
             self._close_code = code
+            if code in _REFUSALS:
+                refused("socket", code.name.lower())
             self._wake.set()
 
     async def run(self) -> None:

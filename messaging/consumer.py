@@ -30,6 +30,7 @@ from messaging.wire import parse_envelope
 from messaging.writer import Waiting
 from securechat import events
 from securechat.errors import DomainError, Unavailable
+from securechat.logs import connection_id, new_id, refused
 from securechat.ratelimit import Bucket
 from securechat.serving import SEND_AT_ONCE
 
@@ -44,6 +45,7 @@ async def chat_socket(scope: Any, receive: Receive, send: Send) -> None:
     if (await receive())["type"] != "websocket.connect":
         return
     await send({"type": "websocket.accept"})
+    connection_id.set(new_id())
     hub = current_hub()
     session_key = _session_key(scope)
     try:
@@ -82,6 +84,7 @@ def _details(scope: Any) -> Details:
 
 
 async def _refuse_socket(receive: Receive, send: Send, code: CloseCode) -> None:
+    refused("socket", code.name.lower())
     await send({"type": "websocket.close", "code": int(code)})
     while (await receive())["type"] != "websocket.disconnect":
         pass
@@ -122,14 +125,18 @@ class _Socket:
         try:
             frame = (protocol.sent_envelope(text) if text else None) or protocol.decode_client_frame(text)
         except MalformedFrame as refusal:
-            self._connection.send(protocol.refusal(refusal, protocol.ref_of(text)))
+            self._refuse(refusal, protocol.ref_of(text))
             return
         try:
             await self._handle(frame)
         except DomainError as refusal:
-            self._connection.send(protocol.refusal(refusal, frame.ref))
+            self._refuse(refusal, frame.ref)
         except DatabaseError:
-            self._connection.send(protocol.refusal(Unavailable(), frame.ref))
+            self._refuse(Unavailable(), frame.ref)
+
+    def _refuse(self, refusal: DomainError, ref: int | None) -> None:
+        refused("frame", refusal.code)
+        self._connection.send(protocol.refusal(refusal, ref))
 
     async def _handle(self, frame: protocol.SentEnvelope | protocol.ClientFrame) -> None:
         match frame:

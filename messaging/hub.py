@@ -11,6 +11,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from contextvars import Context
 from datetime import datetime, timedelta
 from typing import TypeVar
 from uuid import UUID
@@ -32,8 +33,9 @@ from messaging.services.delivery import Outcome
 from messaging.threads import DatabaseThreads
 from messaging.watch import PresenceWatch
 from messaging.writer import Waiting, Writer
-from securechat import events
+from securechat import events, metrics
 from securechat.errors import DomainError, TooFast
+from securechat.logs import refused
 from securechat.ratelimit import LocalBuckets
 from securechat.redis import redis_state
 
@@ -90,7 +92,8 @@ class Hub:
             self._keep_presence,
             self._keep_sessions,
         )
-        self._tasks = [loop.create_task(_keep_doing(task)) for task in work]
+        # In a context of their own: their lines of the log are not of the socket that came first.
+        self._tasks = [loop.create_task(_keep_doing(task), context=Context()) for task in work]
 
     # Sockets
 
@@ -100,6 +103,7 @@ class Hub:
         if len(own) >= settings.MAX_SOCKETS_PER_USER:
             return False
         own.add(connection)
+        metrics.SOCKETS.inc()
         return True
 
     async def introduce(self, connection: Connection) -> None:
@@ -130,6 +134,7 @@ class Hub:
     async def remove(self, connection: Connection, *, may_come_back: bool) -> None:
         """Friends are told at once of one that may not, and otherwise after a grace."""
         _discard(self._of_user, connection.user_id, connection)
+        metrics.SOCKETS.inc(-1)
         for membership in connection.memberships.values():
             _discard(self._of_conversation, membership.conversation, connection)
             if membership.conversation not in self._of_conversation:
@@ -201,6 +206,7 @@ class Hub:
     # What the writer stored
 
     def _deliver(self, done: Sequence[tuple[Waiting, Outcome]]) -> None:
+        delivered = new = 0
         spans: dict[UUID, tuple[int, int]] = {}
         again: list[tuple[UUID, int, int]] = []
         moments: dict[datetime, int] = {}
@@ -208,6 +214,7 @@ class Hub:
         for waiting, outcome in done:
             if isinstance(outcome, DomainError):
                 waiting.sender.send(protocol.refusal(outcome, waiting.ref))
+                refused("envelope", outcome.code, connection=waiting.sender.log_id)
                 continue
             submission, n = waiting.submission, outcome.n
             header = submission.header
@@ -229,6 +236,7 @@ class Hub:
                 )
             )
             if outcome.new:
+                new += 1
                 spans[conversation] = (spans[conversation][0] if conversation in spans else n, n)
             else:  # Who stored it may have died before anybody was told.
                 again.append((conversation, n, n))
@@ -246,6 +254,11 @@ class Hub:
                 )
                 for connection in others:
                     connection.send_text(text)
+                delivered += len(others)
+        metrics.ENVELOPES_STORED.inc(new)
+        metrics.ENVELOPES_DELIVERED.inc(delivered)
+        if again:
+            metrics.ENVELOPES_REPEATED.inc(len(again))
         rows = (*((conversation, first, last) for conversation, (first, last) in spans.items()), *again)
         if rows:
             self._note_as_told(rows)

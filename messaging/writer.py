@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -20,6 +21,7 @@ from messaging.connection import Connection
 from messaging.services import delivery
 from messaging.services.delivery import Outcome, Submission, WriterHeads
 from messaging.threads import DatabaseThreads
+from securechat import metrics
 from securechat.errors import Unavailable
 
 logger = logging.getLogger(__name__)
@@ -73,10 +75,14 @@ class Writer:
             self._room.set()
             try:
                 submissions = [waiting.submission for waiting in batch]
+                began = time.perf_counter()
                 outcomes = await self._thread.run(_store, submissions, self._heads)
+                metrics.STORE_SECONDS.observe(time.perf_counter() - began)
+                metrics.BATCHES.observe(len(batch))
                 self._done(list(zip(batch, outcomes, strict=True)))
             finally:
                 self._unanswered -= len(batch)
+                metrics.WAITING_ENVELOPES.set(self._unanswered)
                 if not self._unanswered:
                     self._idle.set()
 

@@ -18,10 +18,10 @@ from django.conf import settings
 from django.db import DatabaseError, connection, connections, transaction
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
-from django.http import HttpRequest, HttpResponseBase, HttpResponseNotAllowed, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseNotAllowed, JsonResponse
 from redis import RedisError
 
-from securechat import certificates, redis
+from securechat import certificates, metrics, redis
 from securechat.certificates import CertificateProblem
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,11 @@ def _ready(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"ready": is_ready, **parts}, status=200 if is_ready else 503)
 
 
-_ANSWERS = {"/healthz": _alive, "/readyz": _ready}
+_ANSWERS: dict[str, Callable[[HttpRequest], HttpResponse]] = {
+    "/healthz": _alive,
+    "/readyz": _ready,
+    "/metrics": metrics.answer,
+}
 
 
 class Check:
@@ -159,3 +163,15 @@ CHECKS = {
     "migrations": Check(_migrations),
     "certificate": Check(_certificate),
 }
+
+metrics.Readings(
+    "ready",
+    "1 where /readyz finds a part ready, else 0.",
+    "part",
+    lambda: {name: float(reason is None) for name, reason in _reasons().items()},
+)
+metrics.Gauge(
+    "certificate_end_timestamp_seconds",
+    "When the certificate ends, since 1970.",
+    lambda: certificates.show()[-1].not_after.timestamp(),
+)

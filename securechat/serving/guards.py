@@ -14,6 +14,7 @@ from twisted.internet import reactor
 from twisted.internet.interfaces import IAddress, IDelayedCall
 from twisted.web import http
 
+from securechat.logs import refused
 from securechat.ratelimit import Bucket
 from securechat.serving.flow import Incoming, Outgoing
 from securechat.serving.frames import take_text, text_frame
@@ -101,6 +102,7 @@ class GuardedChannel(http.HTTPChannel):
 
     def _refuse(self, status: int, reason: bytes) -> None:
         """Answers and hangs up. What still comes is dropped unread; a peer that never listens is cut off."""
+        refused("http", f"http_{status}", by="launcher")
         self._set_deadline(None)
         self.setTimeout(None)
         self._is_refused = True
@@ -230,6 +232,7 @@ class GuardedWebSocketProtocol(WebSocketProtocol):
             return True
         self.wasClean = False
         self.wasNotCleanReason = "too many pings"
+        refused("socket", "too_many_pings")
         self.dropConnection(abort=True)
         return False
 
@@ -266,6 +269,7 @@ class GuardedWebSocketProtocol(WebSocketProtocol):
     def _cut_off(self) -> None:
         self.wasClean = False
         self.wasNotCleanReason = "the peer does not read"
+        refused("socket", "does_not_read")
         self.dropConnection(abort=True)
 
     def serverClose(self, code: int | None = None) -> None:

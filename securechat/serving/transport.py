@@ -20,6 +20,7 @@ from twisted.internet.interfaces import IPushProducer, ITCPTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from securechat.logs import refused
 from securechat.serving.admission import Admission, network_of
 from securechat.serving.tls import TLSContexts
 
@@ -57,6 +58,7 @@ class Transport(asyncio.Protocol):
         self._peer = self.client or _address(transport.get_extra_info("peername"))
         self._host = _address(transport.get_extra_info("sockname"))
         if self._peer is None or not self._admission.admits(network_of(self._peer.host)):
+            refused("connection", "too_many")
             self._transport.abort()
             return
         self._network = network_of(self._peer.host)

@@ -79,6 +79,8 @@ def test_a_wrong_password_an_unknown_name_and_somebody_suspended_look_the_same(
 
     assert [response.json() for response in tries] == [WRONG] * len(tries)
     assert {response.status_code for response in tries} == {403}
+    ids = [response.headers.pop("X-Request-ID") for response in tries]
+    assert len(set(ids)) == len(tries)
     assert len({tuple(sorted(response.headers.items())) for response in tries}) == 1
 
 
