@@ -13,6 +13,7 @@ from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
+from accounts.abuse_signals import KEPT_DAYS, DailySignal, signals_of
 from accounts.errors import DeletionRefused
 from accounts.models import User
 from accounts.sanction_admin import SanctionsInline, SanctionsOfPeople, operator_of
@@ -25,6 +26,24 @@ Act: TypeAlias = Callable[..., bool]
 _RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 
+class SignalsFilter(admin.SimpleListFilter):
+    """Of the last days; what they are is on the person's page."""
+
+    title = "signals"
+    parameter_name = "signals"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("reported", "Reported"), ("wrong_passwords", "Wrong passwords"), ("too_fast", "Too fast")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> QuerySet[User]:
+        value = self.value()
+        if value == "reported":
+            return queryset.filter(pk__in=User.objects.exclude(reports=None).values("pk"))
+        if value in ("wrong_passwords", "too_fast"):
+            return queryset.filter(pk__in=DailySignal.objects.filter(**{f"{value}__gt": 0}).values("user"))
+        return queryset
+
+
 @admin.register(User)
 class UserAdmin(SanctionsOfPeople, AuditedModelAdmin):
     """People are made by signing up or by ``manage.py createsuperuser``, never here: here nobody has a password."""
@@ -33,6 +52,7 @@ class UserAdmin(SanctionsOfPeople, AuditedModelAdmin):
     list_filter = (
         "is_active",
         ("deleted_at", admin.EmptyFieldListFilter),
+        SignalsFilter,
         "is_staff",
         "is_superuser",
         "groups",
@@ -43,7 +63,7 @@ class UserAdmin(SanctionsOfPeople, AuditedModelAdmin):
     date_hierarchy = "date_joined"
     filter_horizontal = ("groups", "user_permissions")
     fieldsets = (
-        (None, {"fields": ("username", "is_active", "date_joined", "last_login", "deleted_at")}),
+        (None, {"fields": ("username", "is_active", "date_joined", "last_login", "deleted_at", "signals")}),
         ("Rights", {"fields": _RIGHTS}),
     )
     inlines = (SanctionsInline,)
@@ -97,7 +117,18 @@ class UserAdmin(SanctionsOfPeople, AuditedModelAdmin):
         """Who could give rights could give them to themselves: only superusers do."""
         rights = () if _is_superuser(request) else _RIGHTS
         own = ("is_active",) if obj is not None and obj.pk == request.user.pk else ()
-        return ("username", "date_joined", "last_login", "deleted_at", *rights, *own)
+        return ("username", "date_joined", "last_login", "deleted_at", "signals", *rights, *own)
+
+    @admin.display(description="signals")
+    def signals(self, user: User) -> str:
+        """For a person to judge: none of it proves anything, and nothing is done by it."""
+        found = signals_of(user)
+        if not found:
+            return "None."
+        return (
+            f"Reported by {found.reporters} people. In {KEPT_DAYS} days {found.wrong_passwords} wrong passwords for this "
+            f"name, and {found.too_fast} times too fast."
+        )
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[User], search_term: str

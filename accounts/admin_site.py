@@ -19,7 +19,7 @@ from django.utils.safestring import mark_safe
 from django.views.decorators.cache import never_cache
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from accounts import throttling, views
+from accounts import front_page, throttling, views
 from accounts.errors import ShutOut
 from accounts.models import User
 from accounts.page_data import PLAIN_FORM_REFUSED, page_data
@@ -79,6 +79,11 @@ class SecureChatAdminSite(AdminSite):
     def get_urls(self) -> list[URLPattern | URLResolver]:
         page = path("second-factor/", never_cache(self.second_factor), name="second-factor")
         return [page, *super().get_urls()]
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        return super().index(
+            request, {"panels": front_page.panels_for(request.user), **(extra_context or {})}
+        )
 
     def second_factor(self, request: HttpRequest) -> HttpResponse:
         """Asks for a code; who has no second factor yet is led to enrol one."""

@@ -16,7 +16,7 @@ from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods, require_POST
 from pydantic import Field
 
-from accounts import throttling
+from accounts import abuse_signals, throttling
 from accounts.destinations import may_go_to
 from accounts.errors import KeysMissing, MalformedRequest, WrongCredentials
 from accounts.json_api import (
@@ -156,6 +156,7 @@ def log_in(request: HttpRequest, body: LogInBody) -> HttpResponse:
         user = passwords.prove(username=body.username, auth_key=body.auth_key)
     except WrongCredentials:
         metrics.LOG_INS.inc(right="no")
+        abuse_signals.note_wrong_password(body.username)
         operators.note_refused_log_in(body.username, source=str(request.META.get("REMOTE_ADDR", "")))
         raise
     if user.is_legacy != (body.new_auth_key is not None):

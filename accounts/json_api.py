@@ -14,6 +14,7 @@ from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 
+from accounts import abuse_signals
 from accounts.errors import FieldsRefused, MalformedRequest, SignedOut
 from accounts.models import User
 from accounts.services.sessions import ShownSession
@@ -27,7 +28,7 @@ from accounts.wire import (
     encode_base64url,
     is_auth_key,
 )
-from securechat.errors import DomainError
+from securechat.errors import DomainError, TooFast
 from securechat.logs import note_refusal
 
 _LONGEST_SEALED_BYTES = 4_096
@@ -136,6 +137,8 @@ def refusing(view: View) -> View:
         try:
             return view(request)
         except DomainError as error:
+            if isinstance(error, TooFast) and isinstance(request.user, User):
+                abuse_signals.note_too_fast(request.user.pk)
             return refusal(error)
 
     return answer

@@ -11,6 +11,7 @@ class MessagingConfig(AppConfig):
     def ready(self) -> None:
         from accounts.services import deletion  # These need the models to be loaded.
         from accounts.services import export as own_data
+        from messaging import front_page
         from messaging.models import Report
         from messaging.services import export
         from messaging.services.deletion import count_reports
@@ -18,6 +19,7 @@ class MessagingConfig(AppConfig):
         metrics.Gauge(
             "reports_waiting", "Reports that nobody closed yet.", lambda: Report.objects.waiting().count()
         )
+        front_page.register_own()
         deletion.register(count_reports)
         own_data.register("conversations", export.conversations)
         own_data.register("epoch_records", export.epoch_records)

@@ -15,6 +15,7 @@ from django.conf import settings
 from django.db import DatabaseError
 from django.http import parse_cookie
 
+from accounts import abuse_signals
 from accounts.models.browser_session import Details
 from accounts.services import key_chain
 from accounts.services.key_chain import Standing
@@ -29,7 +30,7 @@ from messaging.services.delivery import Submission
 from messaging.wire import parse_envelope
 from messaging.writer import Waiting
 from securechat import events
-from securechat.errors import DomainError, Unavailable
+from securechat.errors import DomainError, TooFast, Unavailable
 from securechat.logs import connection_id, new_id, refused
 from securechat.ratelimit import Bucket
 from securechat.serving import SEND_AT_ONCE
@@ -136,6 +137,8 @@ class _Socket:
 
     def _refuse(self, refusal: DomainError, ref: int | None) -> None:
         refused("frame", refusal.code)
+        if isinstance(refusal, TooFast):
+            abuse_signals.note_too_fast(self._connection.user_id)
         self._connection.send(protocol.refusal(refusal, ref))
 
     async def _handle(self, frame: protocol.SentEnvelope | protocol.ClientFrame) -> None:

@@ -53,9 +53,9 @@ def _ready(request: HttpRequest) -> JsonResponse:
     excluded = set(request.GET.getlist("exclude"))
     if not excluded <= CHECKS.keys():
         return JsonResponse({"error": f"exclude takes {', '.join(CHECKS)}."}, status=400)
-    reasons = _reasons()
-    is_ready = not any(reason for name, reason in reasons.items() if name not in excluded)
-    parts = {name: reason or "ok" for name, reason in reasons.items()}
+    found = reasons()
+    is_ready = not any(reason for name, reason in found.items() if name not in excluded)
+    parts = {name: reason or "ok" for name, reason in found.items()}
     return JsonResponse({"ready": is_ready, **parts}, status=200 if is_ready else 503)
 
 
@@ -94,7 +94,8 @@ class Check:
             connections.close_all()
 
 
-def _reasons() -> dict[str, str | None]:
+def reasons() -> dict[str, str | None]:
+    """Why each part is not ready, or None; within ``HEALTH_DEADLINE``."""
     running = {name: check.start() for name, check in CHECKS.items()}
     wait(running.values(), timeout=settings.HEALTH_DEADLINE.total_seconds())
     return {name: one.result() if one.done() else _too_late() for name, one in running.items()}
@@ -144,6 +145,14 @@ def _known_migrations() -> frozenset[tuple[str, str]]:
     return frozenset(MigrationLoader(None).disk_migrations)
 
 
+def certificate_end() -> datetime | None:
+    """None where no certificate can be read."""
+    try:
+        return certificates.show()[-1].not_after
+    except CertificateProblem:
+        return None
+
+
 def _certificate() -> str | None:
     try:
         server = certificates.show()[-1]
@@ -168,7 +177,7 @@ metrics.Readings(
     "ready",
     "1 where /readyz finds a part ready, else 0.",
     "part",
-    lambda: {name: float(reason is None) for name, reason in _reasons().items()},
+    lambda: {name: float(reason is None) for name, reason in reasons().items()},
 )
 metrics.Gauge(
     "certificate_end_timestamp_seconds",

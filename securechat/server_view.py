@@ -393,6 +393,36 @@ TABLES: Mapping[str, Table] = {
             "expire_date": (Shown.CLEAR, "until when"),
         },
     ),
+    "securechat_serverprocess": Table(
+        "The processes of the server that run",
+        {
+            "id": (Shown.CLEAR, "random"),
+            "version": (Shown.CLEAR, "of which version"),
+            "started_at": (Shown.CLEAR, "since when"),
+            "seen_at": (Shown.CLEAR, "when it last said so"),
+            "sockets": (Shown.CLEAR, "how many chats are open in it"),
+            "messages_a_minute": (Shown.CLEAR, "how many messages it stored in the minute before"),
+        },
+    ),
+    "securechat_dailycount": Table(
+        "What was refused on which day",
+        {
+            "id": _NUMBER,
+            "day": (Shown.CLEAR, "which day"),
+            "what": (Shown.CLEAR, "why; not to whom"),
+            "count": (Shown.CLEAR, "how often"),
+        },
+    ),
+    "accounts_dailysignal": Table(
+        "Wrong passwords, and asking too fast",
+        {
+            "id": _NUMBER,
+            "user_id": _WHOSE,
+            "day": (Shown.CLEAR, "which day; the last 30 are kept"),
+            "wrong_passwords": (Shown.CLEAR, "how often somebody typed a wrong password for your name"),
+            "too_fast": (Shown.CLEAR, "how often your browsers asked for too much at once"),
+        },
+    ),
     "securechat_auditevent": Table(
         "What operators did and looked at",
         {

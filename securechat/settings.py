@@ -314,6 +314,7 @@ LOG_FORMAT = env.str("LOG_FORMAT", default="plain")
 if LOG_FORMAT not in ("plain", "json"):
     raise ImproperlyConfigured("LOG_FORMAT is plain or json.")
 LOG_REFUSALS_PER_SECOND = env.int("LOG_REFUSALS_PER_SECOND", default=20)
+PULSE = timedelta(seconds=10)  # How often a process writes what it counted.
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from accounts.abuse_signals import DailySignal
 from accounts.models.browser_session import BrowserSession
 from accounts.models.key_chain import KeyChainEntry
 from accounts.models.sanction import Sanction, SanctionQuerySet
@@ -8,6 +9,7 @@ from accounts.models.vault import Door, RecoveryCode, Vault
 
 __all__ = [
     "BrowserSession",
+    "DailySignal",
     "Door",
     "KeyChainEntry",
     "RecoveryCode",

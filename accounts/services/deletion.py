@@ -21,7 +21,16 @@ from django.db import models, transaction
 from django.utils import timezone
 
 from accounts.errors import DeletionRefused
-from accounts.models import BrowserSession, Door, KeyChainEntry, RecoveryCode, Sanction, User, Vault
+from accounts.models import (
+    BrowserSession,
+    DailySignal,
+    Door,
+    KeyChainEntry,
+    RecoveryCode,
+    Sanction,
+    User,
+    Vault,
+)
 from accounts.models.user import new_session_stamp
 from accounts.services import second_factor, sessions
 from securechat import audit
@@ -105,6 +114,7 @@ def _remove_what_is_the_accounts(deletion: Deletion) -> None:
     deletion.remove("vaults", Vault.objects.filter(user=user))
     deletion.remove("vaults' doors", Door.objects.filter(user=user))
     deletion.remove("recovery codes", RecoveryCode.objects.filter(user=user))
+    deletion.remove("daily signals", DailySignal.objects.filter(user=user))
     deletion.remove("sanctions", Sanction.objects.filter(user=user))
     deletion.remove("lines of the admin's log", LogEntry.objects.filter(user=user))
     deletion.removed["second factors"] += second_factor.remove(user)

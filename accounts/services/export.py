@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, TypeAlias
 from uuid import UUID
 
 from django.conf import settings
 from django.utils import timezone
 
-from accounts.models import BrowserSession, Door, RecoveryCode, Sanction, User, Vault
+from accounts.models import BrowserSession, DailySignal, Door, RecoveryCode, Sanction, User, Vault
 from accounts.services import key_chain, second_factor
 from accounts.wire import encode_base64url
 from securechat.audit import AuditEvent
@@ -41,6 +41,7 @@ def sections() -> Mapping[str, Rows]:
         "doors": _doors,
         "recovery_code": _recovery_code,
         "sanctions": _sanctions,
+        "signals": _signals,
         "audit_trail": _audit_trail,
         **_sections,
     }
@@ -66,7 +67,7 @@ def export(user: User, now: datetime | None = None) -> Iterator[str]:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):
+    if isinstance(value, date):  # Of which a moment is one.
         return value.isoformat()
     if isinstance(value, UUID):
         return str(value)
@@ -130,6 +131,13 @@ def _sanctions(user: User) -> Iterable[Mapping[str, Any]]:
             "ends_at": row.ends_at,
             "lifted_at": row.lifted_at,
         }
+
+
+def _signals(user: User) -> Iterable[Mapping[str, Any]]:
+    rows = DailySignal.objects.filter(user=user).order_by("day")
+    return (
+        {"day": row.day, "wrong_passwords": row.wrong_passwords, "too_fast": row.too_fast} for row in rows
+    )
 
 
 def _audit_trail(user: User) -> Iterable[Mapping[str, Any]]:

@@ -22,8 +22,8 @@ from django.db.migrations.loader import MigrationLoader
 from securechat.backup.encryption import DecryptingReader, DoesNotOpen, EncryptingWriter, UnknownFormat
 
 FORMAT = 1
-LEFT_OUT = frozenset({"django_session", "accounts_browsersession"})
-"""Nobody stays logged in through a restore, and a stolen archive opens nobody's session."""
+LEFT_OUT = frozenset({"django_session", "accounts_browsersession", "securechat_serverprocess"})
+"""Nobody stays logged in through a restore, and a stolen archive opens nobody's session. Processes say what they are by themselves."""
 
 _PROGRESS_ROWS = 20_000
 _LENGTH_BYTES = 4

@@ -50,6 +50,10 @@ def test_an_operator_enrols_acts_and_reads_it_in_the_trail(
     page.get_by_label("Code", exact=True).fill(codes[0])
     page.get_by_role("button", name="Go on").click()
     expect(page.get_by_role("heading", name="Keep order")).to_be_visible()
+    expect(page.get_by_role("heading", name="Sign-ups by day")).to_be_visible()
+    expect(page.get_by_role("img").filter(has=page.locator("rect")).first).to_be_visible()
+    problems += check_page(page, "admin-front")
+    page.set_viewport_size({"width": 1280, "height": 800})
 
     page.get_by_role("link", name="People", exact=True).first.click()
     page.get_by_role("row", name=alice.name).get_by_role("checkbox").check()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import socket
 from argparse import ArgumentParser
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,12 @@ from django.db.migrations.executor import MigrationExecutor
 from django.utils.module_loading import import_string
 from twisted.internet import reactor
 from twisted.internet.task import LoopingCall
+from twisted.internet.threads import deferToThread
 
 from securechat import assets, certificates, sealed
 from securechat.assets import BuildMissing
 from securechat.certificates import CertificateProblem
+from securechat.pulse import Pulse
 from securechat.serving.proxied import UnknownProxy, trusted_networks
 from securechat.serving.server import CannotListen, GuardedServer, bind
 from securechat.serving.tls import TLSContexts
@@ -61,14 +65,16 @@ class Command(BaseCommand):
     ) -> None:
         application = import_string(settings.ASGI_APPLICATION)
         shut_down = import_string("messaging.hub.shut_down")
+        pulse = Pulse()
         server = GuardedServer(
             application,
             listener=listener,
             redirect_listener=redirect,
             contexts=TLSContexts(certificates.files()),
-            before_end=[shut_down],
+            before_end=[shut_down, partial(asyncio.to_thread, pulse.end)],
             at_the_latest=valkey.kill if valkey else lambda: None,
         )
+        LoopingCall(deferToThread, pulse.beat).start(settings.PULSE.total_seconds())
         LoopingCall(self._renew_while_running).start(_LOOK_AT_CERTIFICATE_EVERY_SECONDS, now=False)
         self._say_where()
         server.run()
