@@ -18,6 +18,7 @@ from accounts.errors import DeletionRefused
 from accounts.models import User
 from accounts.sanction_admin import SanctionsInline, SanctionsOfPeople, operator_of
 from accounts.services import deletion, people, second_factor, sessions
+from accounts.session_admin import SessionsInline
 from securechat import audit
 from securechat.audited_admin import AuditedModelAdmin, ReasonForm, ask_first
 
@@ -66,7 +67,7 @@ class UserAdmin(SanctionsOfPeople, AuditedModelAdmin):
         (None, {"fields": ("username", "is_active", "date_joined", "last_login", "deleted_at", "signals")}),
         ("Rights", {"fields": _RIGHTS}),
     )
-    inlines = (SanctionsInline,)
+    inlines = (SanctionsInline, SessionsInline)
     actions = (
         "warn",
         "mute",

@@ -81,7 +81,7 @@ def test_a_role_opens_its_pages_and_no_others(role: str, pages: set[str]) -> Non
     [
         ("Moderator", {"sign_out", "warn", "mute"}),
         ("Senior moderator", {"sign_out", "activate", "deactivate", "warn", "mute", "suspend", "ban"}),
-        ("Operator", {"sign_out", "activate", "deactivate", "reset_second_factor", "delete_selected"}),
+        ("Operator", {"sign_out", "activate", "deactivate", "reset_second_factor", "delete_account"}),
     ],
 )
 def test_a_role_is_offered_its_actions_on_people_and_refused_the_others(

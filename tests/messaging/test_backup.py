@@ -31,6 +31,7 @@ from messaging.models import Conversation, Envelope
 from securechat import audit, sealed
 from securechat.audit import AuditEvent
 from securechat.backup import encryption
+from securechat.backup.archive import LEFT_OUT
 from securechat.backup.encryption import DecryptingReader, DoesNotOpen, EncryptingWriter, Secret
 from securechat.redis import async_client
 from tests import audit_trail, factories
@@ -184,7 +185,7 @@ def test_what_is_restored_is_what_was_there_and_everybody_is_signed_out(
 ) -> None:
     client = factories.client_of(people[0])
     assert client.get("/friends/").status_code == 200
-    without = frozenset({"securechat_auditevent", "django_session", "accounts_browsersession"})
+    without = frozenset({"securechat_auditevent", *LEFT_OUT})
     before, head = stored(but=without), audit.shown_head()
     archive = back_up(folder / "one.scb", key)
     factories.make_user("Later1")
@@ -280,7 +281,7 @@ def test_verifying_changes_nothing_and_says_what_it_looked_at(archive: Path, key
     assert said["rows"] == {
         name: len(rows) - (name == "securechat_auditevent")
         for name, rows in before.items()
-        if name not in ("django_session", "accounts_browsersession")
+        if name not in LEFT_OUT
     }
     assert said["opened_by_the_keys"]["accounts_vault"] == 2
     assert said["opened_by_the_keys"]["friends_friendship"] == 1
