@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from django.contrib import admin, messages
+from django.contrib.auth.models import Permission
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.forms import ModelForm
@@ -15,12 +16,15 @@ from django.shortcuts import redirect
 
 from accounts.abuse_signals import KEPT_DAYS, DailySignal, signals_of
 from accounts.errors import DeletionRefused
+from accounts.invite_admin import InviteAdmin
 from accounts.models import User
 from accounts.sanction_admin import SanctionsInline, SanctionsOfPeople, operator_of
 from accounts.services import deletion, people, second_factor, sessions
-from accounts.session_admin import SessionsInline
+from accounts.session_admin import BrowserSessionAdmin, SessionsInline
 from securechat import audit
 from securechat.audited_admin import AuditedModelAdmin, ReasonForm, ask_first
+
+__all__ = ["BrowserSessionAdmin", "InviteAdmin", "UserAdmin"]
 
 Act: TypeAlias = Callable[..., bool]
 """Does it to ``user`` and says whether that changed anything."""
@@ -135,6 +139,12 @@ class UserAdmin(SanctionsOfPeople, AuditedModelAdmin):
         self, request: HttpRequest, queryset: QuerySet[User], search_term: str
     ) -> tuple[QuerySet[User], bool]:
         return super().get_search_results(request, queryset, search_term.lower())
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Each permission is shown with its app: not one question for each."""
+        if db_field.name == "user_permissions":
+            kwargs["queryset"] = Permission.objects.select_related("content_type")
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: User, form: ModelForm[User], change: bool) -> None:
         super().save_model(request, obj, form, change)

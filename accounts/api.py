@@ -54,6 +54,7 @@ class SignUpBody(Body):
     username: Username
     auth_key: AuthKey
     keys: KeysBody
+    invite: Annotated[str, Field(max_length=100)] | None = None
 
 
 class LogInBody(Body):
@@ -142,7 +143,9 @@ def log_in_parameters(request: HttpRequest, body: LogInParametersBody) -> HttpRe
 def sign_up(request: HttpRequest, body: SignUpBody) -> HttpResponse:
     passwords.require_usable_name(body.username)
     throttling.throttle_sign_up(request)
-    user, growth = passwords.sign_up(username=body.username, auth_key=body.auth_key, keys=body.keys.content())
+    user, growth = passwords.sign_up(
+        username=body.username, auth_key=body.auth_key, keys=body.keys.content(), invite=body.invite
+    )
     metrics.SIGN_UPS.inc()
     sign_in(request, user, device=growth.added_device)
     return JsonResponse({"csrf_token": get_token(request)}, status=201)

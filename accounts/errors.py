@@ -94,6 +94,20 @@ class KeysExist(DomainError):
     status = 409
 
 
+class SignUpClosed(DomainError):
+    code = "sign_up_closed"
+    message = "This server takes no new accounts."
+    status = 403
+
+
+class InviteRefused(DomainError):
+    """None such, used up, expired or revoked: they look the same."""
+
+    code = "invite_refused"
+    message = "This invite code cannot be used. Check it, or ask for another one."
+    status = 403
+
+
 class DeletionRefused(DomainError):
     """The message says why, in a sentence for whoever asked for it."""
 

@@ -29,7 +29,7 @@ _REASONS = {
 @sensitive_post_parameters()
 @require_http_methods(["GET", "POST"])
 def sign_up(request: HttpRequest) -> HttpResponse:
-    return _form_page(request, "accounts/sign_up.html")
+    return _form_page(request, "accounts/sign_up.html", sign_up_is=settings.SIGN_UP)
 
 
 @sensitive_post_parameters()
@@ -106,11 +106,11 @@ def _asked(request: HttpRequest) -> frozenset[str]:
     return frozenset(f"{key}={value}" for key, value in request.GET.items())
 
 
-def _form_page(request: HttpRequest, template: str) -> HttpResponse:
+def _form_page(request: HttpRequest, template: str, **context: Any) -> HttpResponse:
     """For who is logged out. Who is logged in goes on, unless only another account may go there."""
     if isinstance(request.user, User) and request.method == "GET" and may_go_to(request, request.user):
         return redirect(next_of(request))
-    return _answer(request, template, page_data(request))
+    return _answer(request, template, page_data(request), **context)
 
 
 def _answer(request: HttpRequest, template: str, data: dict[str, Any], **context: Any) -> HttpResponse:

@@ -413,6 +413,20 @@ TABLES: Mapping[str, Table] = {
             "count": (Shown.CLEAR, "how often"),
         },
     ),
+    "accounts_invite": Table(
+        "Invitations to sign up",
+        {
+            "id": _NUMBER,
+            "code_hash": (Shown.INDEX, "a hash of the code; the code itself is not kept"),
+            "note": (Shown.CLEAR, "for whom, as an operator wrote"),
+            "uses": (Shown.CLEAR, "for how many accounts"),
+            "uses_left": (Shown.CLEAR, "for how many more; not which accounts used it"),
+            "made_at": (Shown.CLEAR, "when it was made"),
+            "expires_at": (Shown.CLEAR, "until when it can be used"),
+            "revoked_at": (Shown.CLEAR, "when it was revoked"),
+            "made_by_id": (Shown.CLEAR, "by which operator"),
+        },
+    ),
     "accounts_dailysignal": Table(
         "Wrong passwords, and asking too fast",
         {

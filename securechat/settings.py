@@ -188,6 +188,10 @@ OTP_TOTP_ISSUER = f"SecureChat {PUBLIC_HOST}"  # What the authenticator app call
 LOG_IN_ATTEMPTS_PER_NAME = env.int("LOG_IN_ATTEMPTS_PER_NAME", default=10)
 LOG_IN_ATTEMPTS_PER_ADDRESS = env.int("LOG_IN_ATTEMPTS_PER_ADDRESS", default=100)
 LOG_IN_WINDOW = timedelta(seconds=env.int("LOG_IN_WINDOW_SECONDS", default=300))
+# Who may make an account: open (everybody), invite (who has a code of `manage.py invite`), closed (nobody).
+SIGN_UP = env.str("SIGN_UP", default="open")
+if SIGN_UP not in ("open", "invite", "closed"):
+    raise ImproperlyConfigured("SIGN_UP is open, invite or closed.")
 SIGN_UPS_PER_ADDRESS_AND_HOUR = env.int("SIGN_UPS_PER_ADDRESS_AND_HOUR", default=20)
 FRIEND_REQUESTS_PER_HOUR = env.int("FRIEND_REQUESTS_PER_HOUR", default=30)
 FRIEND_REQUEST_PAUSE = timedelta(hours=env.int("FRIEND_REQUEST_PAUSE_HOURS", default=24))

@@ -21,7 +21,8 @@ from django.urls import reverse
 from pytest_django.fixtures import Settings
 
 from accounts.demo_people import DEMO_PASSWORDS
-from accounts.models import BrowserSession, Sanction, User
+from accounts.models import BrowserSession, Invite, Sanction, User
+from accounts.services import invites
 from friends import services
 from friends.models import Friendship
 from messaging.models import Report
@@ -81,6 +82,10 @@ def a_person() -> User:
 def a_session() -> BrowserSession:
     factories.client_of(a_person())
     return BrowserSession.objects.get(user__username="Alice1")
+
+
+def an_invite() -> Invite:
+    return invites.make(uses=1, days=1, note="", by=None, source="test")[0]
 
 
 def an_inactive_person() -> User:
@@ -154,6 +159,7 @@ ACTIONS: dict[tuple[str, str], tuple[Target, list[str]]] = {
     ("accounts.User", "sign_out"): (a_person, ["user.sign_out"]),
     ("accounts.User", "reset_second_factor"): (an_enrolled_person, ["second_factor.reset"]),
     ("accounts.BrowserSession", "end"): (a_session, ["session.end"]),
+    ("accounts.Invite", "revoke"): (an_invite, ["invite.revoke"]),
     ("accounts.User", "delete_account"): (a_person, ["user.delete"]),
     ("auth.Group", "delete_selected"): (a_group, ["group.delete"]),
     ("messaging.Report", "claim"): (a_report, ["report.claim"]),
@@ -350,6 +356,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], list[str]]] = {
     "export_user": (lambda alice: run("export_user", "Alice1", "-"), ["user.export"]),
     "import_first_version": (_import_first_version, ["first_version.import"]),
     "init_keys": (_init_keys, ["key.init"]),
+    "invite": (lambda: run("invite", "make"), ["invite.make"]),
     "prune": (lambda: run("prune"), ["prune.run"]),
     "restore": (_restore, ["backup.restore"]),
     "rotate_keys": (lambda: run("rotate_keys", "fernet"), ["key.make", "key.rotate"]),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from accounts.abuse_signals import DailySignal
 from accounts.models.browser_session import BrowserSession
+from accounts.models.invite import Invite, InviteQuerySet
 from accounts.models.key_chain import KeyChainEntry
 from accounts.models.sanction import Sanction, SanctionQuerySet
 from accounts.models.user import User
@@ -11,6 +12,8 @@ __all__ = [
     "BrowserSession",
     "DailySignal",
     "Door",
+    "Invite",
+    "InviteQuerySet",
     "KeyChainEntry",
     "RecoveryCode",
     "Sanction",

@@ -15,7 +15,7 @@ from accounts.errors import (
 )
 from accounts.models import User
 from accounts.models.user import spend_a_check
-from accounts.services import key_chain, sessions, vaults
+from accounts.services import invites, key_chain, sessions, vaults
 from accounts.services.key_chain import Growth
 from accounts.stretching import client_salt_for
 from accounts.validators import validate_username
@@ -45,11 +45,18 @@ def require_usable_name(username: str) -> None:
         raise UsernameInvalid({"username": broken.messages}) from None
 
 
-def sign_up(*, username: str, auth_key: str, keys: vaults.NewKeys) -> tuple[User, Growth]:
-    """Raises ``UsernameInvalid``, ``UsernameTaken`` (also for who lost a race), ``KeysInvalid``."""
+def sign_up(
+    *, username: str, auth_key: str, keys: vaults.NewKeys, invite: str | None = None
+) -> tuple[User, Growth]:
+    """Raises ``UsernameInvalid``, ``UsernameTaken`` (also for who lost a race), ``KeysInvalid``.
+
+    And ``SignUpClosed`` or ``InviteRefused``, where ``SIGN_UP`` asks for an invite: the name is looked at first, so that who
+    sends the same again after a lost answer is told that they have it.
+    """
     require_usable_name(username)
     with transaction.atomic():
         user = _create_person(username, auth_key)
+        invites.require_may_sign_up(invite)
         growth = vaults.make_keys(user=user, keys=keys)
     return user, growth
 

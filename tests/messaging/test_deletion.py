@@ -39,6 +39,7 @@ DECIDED = {
     "accounts.BrowserSession.user": "goes",
     "accounts.DailySignal.user": "goes",
     "accounts.Door.user": "goes",
+    "accounts.Invite.made_by": "stays, without the name",
     "accounts.KeyChainEntry.user": "stays while a friend keeps a conversation",
     "accounts.RecoveryCode.user": "goes",
     "accounts.Sanction.user": "goes",

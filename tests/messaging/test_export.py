@@ -75,6 +75,7 @@ async def test_it_says_nothing_of_who_reported_and_blocked(a: Person, b: Person,
 
 def test_every_table_about_an_account_is_exported_or_left_out_for_a_reason() -> None:
     left_out = {
+        "accounts.Invite.made_by",
         "accounts.Sanction.imposed_by",  # Who did it is the operators'.
         "admin.LogEntry.user",  # An operator's work, not theirs to take along.
         "messaging.Report.assignee",

@@ -17,7 +17,7 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import KeyChainEntry, User
-from accounts.services import passwords
+from accounts.services import invites, passwords
 from friends.models import Friendship
 from messaging import protocol
 from messaging.hub import shut_down
@@ -247,6 +247,7 @@ async def test_what_is_called_locked_has_no_name_key_or_device_in_it(
         disclosed=[Disclosed(1, b"Alice1", bytes(32))],
     )
     assert report.message_count == 1
+    await sync_to_async(invites.make)(uses=1, days=1, note="", by=None, source="test")
 
     def look() -> Iterator[tuple[str, str, bytes]]:
         for name, table in TABLES.items():

@@ -148,7 +148,7 @@ export async function prepareSignUp(who: Credentials, tools: AccountTools): Prom
  */
 export async function signUp(
   prepared: PreparedSignUp,
-  options: { readonly retry: boolean },
+  options: { readonly retry: boolean; readonly invite: string | null },
   tools: AccountTools,
 ): Promise<void> {
   tools.onStep('sending')
@@ -163,11 +163,15 @@ export async function signUp(
 
 async function sendSignUp(
   prepared: PreparedSignUp,
-  options: { readonly retry: boolean },
+  options: { readonly retry: boolean; readonly invite: string | null },
   tools: AccountTools,
 ): Promise<void> {
   try {
-    const answer = await tools.api.request('POST', '/api/sign-up/', encodeSignUp(prepared))
+    const answer = await tools.api.request(
+      'POST',
+      '/api/sign-up/',
+      encodeSignUp({ ...prepared, invite: options.invite }),
+    )
     tools.api.useCsrfToken(decodeSignedUp(answer).csrfToken)
   } catch (error) {
     if (!(options.retry && error instanceof ApiRefused)) throw error

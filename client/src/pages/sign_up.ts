@@ -1,6 +1,6 @@
 /** Sign up: keys are made here, the server gets what it cannot read, and the recovery code is shown. */
 import { confirmRecoveryCode, prepareSignUp, type PreparedSignUp, signUp } from '../chat/account_session'
-import { ApiUnreachable } from '../net/api'
+import { ApiRefused, ApiUnreachable } from '../net/api'
 import {
   accountPageData,
   accountPageRules,
@@ -25,6 +25,9 @@ const tools = accountTools(document, data, (step) => {
 const form = takeOver(byId(document, 'account-form', HTMLFormElement), submit, problem)
 bindRules(document, rules, username)
 
+/** The field of the code, where this server asks for one. */
+const invite = document.querySelector<HTMLInputElement>('#invite')
+
 /** The last attempt, and whether its answer was lost. */
 let attempt: { readonly prepared: PreparedSignUp; readonly unanswered: boolean } | null = null
 
@@ -33,6 +36,8 @@ function username(): string {
 }
 
 function problem(error: unknown) {
+  if (invite !== null && error instanceof ApiRefused && error.code === 'invite_refused')
+    return { fields: [{ field: 'invite', message: error.message }] }
   return problemOf(error, { nameField: 'username' })
 }
 
@@ -42,6 +47,7 @@ async function submit(submitted: AccountForm): Promise<'stay'> {
   assureGiven(submitted, [
     ['username', data.messages.usernameRequired],
     ['password', data.messages.passwordRequired],
+    ...(invite === null ? [] : [['invite', 'Enter the invite code.'] as const]),
   ])
   const problems = [
     ...ruleProblems('username', who.username, rules.username, who.username),
@@ -54,7 +60,7 @@ async function submit(submitted: AccountForm): Promise<'stay'> {
   const prepared = earlier?.prepared ?? (await prepareSignUp(who, tools))
   attempt = { prepared, unanswered: earlier?.unanswered ?? false }
   try {
-    await signUp(prepared, { retry: attempt.unanswered }, tools)
+    await signUp(prepared, { retry: attempt.unanswered, invite: invite?.value.trim() ?? null }, tools)
   } catch (error) {
     if (error instanceof ApiUnreachable) attempt = { prepared, unanswered: true }
     throw error

@@ -157,8 +157,15 @@ export function encodeSignUp(body: {
   readonly username: string
   readonly authKey: string
   readonly keys: KeysUpload
+  /** Null where the server asks for none. */
+  readonly invite: string | null
 }): unknown {
-  return { username: body.username, auth_key: body.authKey, keys: encodeKeys(body.keys) }
+  return {
+    username: body.username,
+    auth_key: body.authKey,
+    keys: encodeKeys(body.keys),
+    invite: body.invite,
+  }
 }
 
 export function encodeLogIn(body: {

@@ -83,7 +83,7 @@ async function stored(): Promise<AccountRecord | undefined> {
 
 async function signUpAlice(): Promise<PreparedSignUp> {
   const prepared = await prepareSignUp(ALICE, tools)
-  await signUp(prepared, { retry: false }, tools)
+  await signUp(prepared, { retry: false, invite: null }, tools)
   return prepared
 }
 
@@ -117,9 +117,9 @@ test('a sign-up leaves this browser with keys and the server with none of the se
 test('a sign-up whose answer was lost is finished by the next attempt, with the same recovery code', async () => {
   const prepared = await prepareSignUp(ALICE, tools)
   server.after = once('/api/sign-up/', lostAnswer())
-  await expect(signUp(prepared, { retry: false }, tools)).rejects.toThrow(ApiUnreachable)
+  await expect(signUp(prepared, { retry: false, invite: null }, tools)).rejects.toThrow(ApiUnreachable)
 
-  await signUp(prepared, { retry: true }, tools)
+  await signUp(prepared, { retry: true, invite: null }, tools)
 
   expect((await stored())?.browser.device.id).toEqual(prepared.browser.device.id)
 })
@@ -129,7 +129,7 @@ test('a retried sign-up never takes over a name that belongs to somebody else', 
   await removeDatabase('alice1')
   const mallory = await prepareSignUp({ ...ALICE, password: 'Other8-Harbour' }, tools)
 
-  await expect(signUp(mallory, { retry: true }, tools)).rejects.toThrow(ApiRefused)
+  await expect(signUp(mallory, { retry: true, invite: null }, tools)).rejects.toThrow(ApiRefused)
 
   expect(await stored()).toBeUndefined()
 })

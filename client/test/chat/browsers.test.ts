@@ -42,7 +42,7 @@ async function signedUp(at: AccountServer): Promise<PreparedSignUp> {
     onStep: () => undefined,
   }
   const prepared = await prepareSignUp({ username: 'Alice1', password: 'Blue7-Harbour' }, tools)
-  await signUp(prepared, { retry: false }, tools)
+  await signUp(prepared, { retry: false, invite: null }, tools)
   return prepared
 }
 
