@@ -20,11 +20,10 @@ from accounts.invite_admin import InviteAdmin
 from accounts.models import User
 from accounts.sanction_admin import SanctionsInline, SanctionsOfPeople, operator_of
 from accounts.services import deletion, people, second_factor, sessions
-from accounts.session_admin import BrowserSessionAdmin, SessionsInline
 from securechat import audit
 from securechat.audited_admin import AuditedModelAdmin, ReasonForm, ask_first
 
-__all__ = ["BrowserSessionAdmin", "InviteAdmin", "UserAdmin"]
+__all__ = ["InviteAdmin", "UserAdmin"]
 
 Act: TypeAlias = Callable[..., bool]
 """Does it to ``user`` and says whether that changed anything."""
@@ -71,7 +70,7 @@ class UserAdmin(SanctionsOfPeople, AuditedModelAdmin):
         (None, {"fields": ("username", "is_active", "date_joined", "last_login", "deleted_at", "signals")}),
         ("Rights", {"fields": _RIGHTS}),
     )
-    inlines = (SanctionsInline, SessionsInline)
+    inlines = (SanctionsInline,)
     actions = (
         "warn",
         "mute",

@@ -21,7 +21,7 @@ from django.urls import reverse
 from pytest_django.fixtures import Settings
 
 from accounts.demo_people import DEMO_PASSWORDS
-from accounts.models import BrowserSession, Invite, Sanction, User
+from accounts.models import Invite, Sanction, User
 from accounts.services import invites
 from friends import services
 from friends.models import Friendship
@@ -77,11 +77,6 @@ Target = Callable[[], Any]
 
 def a_person() -> User:
     return factories.make_user("Alice1")
-
-
-def a_session() -> BrowserSession:
-    factories.client_of(a_person())
-    return BrowserSession.objects.get(user__username="Alice1")
 
 
 def an_invite() -> Invite:
@@ -158,7 +153,6 @@ ACTIONS: dict[tuple[str, str], tuple[Target, list[str]]] = {
     ("accounts.User", "deactivate"): (a_person, ["user.deactivate"]),
     ("accounts.User", "sign_out"): (a_person, ["user.sign_out"]),
     ("accounts.User", "reset_second_factor"): (an_enrolled_person, ["second_factor.reset"]),
-    ("accounts.BrowserSession", "end"): (a_session, ["session.end"]),
     ("accounts.Invite", "revoke"): (an_invite, ["invite.revoke"]),
     ("accounts.User", "delete_account"): (a_person, ["user.delete"]),
     ("auth.Group", "delete_selected"): (a_group, ["group.delete"]),
@@ -223,9 +217,7 @@ def test_a_change_by_a_form_says_what_was_before_and_after(operator: Client, ali
     moderators = Group.objects.get(name="Moderator")
     before = newest()
     change = reverse("admin:accounts_user_change", args=[alice.pk])
-    no_sanctions = {
-        f"{rows}-{which}_FORMS": "0" for rows in ("sanctions", "sessions") for which in ("TOTAL", "INITIAL")
-    }
+    no_sanctions = {"sanctions-TOTAL_FORMS": "0", "sanctions-INITIAL_FORMS": "0"}
     form = {"is_staff": "on", "is_active": "on", "groups": [moderators.pk], **no_sanctions}
 
     operator.post(change, form)

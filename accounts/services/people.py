@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from django.db import transaction
 
-from accounts.errors import SessionNotFound
-from accounts.models import BrowserSession, User
+from accounts.models import User
 from accounts.services import sessions
 from securechat import audit
 
@@ -37,15 +36,4 @@ def sign_out(*, user: User, by: User | None, source: str, why: str = "") -> bool
     """Everywhere. Always true: also a session that nobody knows of has ended."""
     sessions.end_all(User.objects.select_for_update().get(pk=user.pk))
     audit.record("user.sign_out", by=by, on=f"user:{user.pk}", why=why, source=source)
-    return True
-
-
-@transaction.atomic
-def end_session(*, session: BrowserSession, by: User, source: str, why: str) -> bool:
-    """Whether it was still there."""
-    try:
-        sessions.end(user=session.user, session=session.pk)
-    except SessionNotFound:
-        return False
-    audit.record("session.end", by=by, on=f"user:{session.user_id}", why=why, source=source)
     return True

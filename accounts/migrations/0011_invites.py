@@ -24,7 +24,7 @@ def add_permissions(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("accounts", "0011_roles_may_see_sessions"),
+        ("accounts", "0010_daily_signals"),
     ]
 
     operations = [
