@@ -20,10 +20,11 @@ from accounts.invite_admin import InviteAdmin
 from accounts.models import User
 from accounts.sanction_admin import SanctionsInline, SanctionsOfPeople, operator_of
 from accounts.services import deletion, people, second_factor, sessions
+from accounts.session_admin import BrowserSessionAdmin, SessionsInline
 from securechat import audit
 from securechat.audited_admin import AuditedModelAdmin, ReasonForm, ask_first
 
-__all__ = ["InviteAdmin", "UserAdmin"]
+__all__ = ["BrowserSessionAdmin", "InviteAdmin", "UserAdmin"]
 
 Act: TypeAlias = Callable[..., bool]
 """Does it to ``user`` and says whether that changed anything."""
@@ -60,17 +61,19 @@ class UserAdmin(SanctionsOfPeople, AuditedModelAdmin):
         "is_staff",
         "is_superuser",
         "groups",
+        ("date_joined", admin.DateFieldListFilter),
     )
-    search_fields = ("folded_name__startswith",)
-    search_help_text = "The beginning of a name"
+    show_facets = admin.ShowFacets.NEVER  # They would count everybody.
+    search_fields = ("folded_name",)  # Shows the box; get_search_results answers.
+    search_help_text = "The beginning of a name. Other parts of names are not searched."
     ordering = ("folded_name",)
-    date_hierarchy = "date_joined"
+    sortable_by = ("username", "date_joined")
     filter_horizontal = ("groups", "user_permissions")
     fieldsets = (
         (None, {"fields": ("username", "is_active", "date_joined", "last_login", "deleted_at", "signals")}),
         ("Rights", {"fields": _RIGHTS}),
     )
-    inlines = (SanctionsInline,)
+    inlines = (SanctionsInline, SessionsInline)
     actions = (
         "warn",
         "mute",
@@ -137,7 +140,9 @@ class UserAdmin(SanctionsOfPeople, AuditedModelAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[User], search_term: str
     ) -> tuple[QuerySet[User], bool]:
-        return super().get_search_results(request, queryset, search_term.lower())
+        if not search_term.strip():
+            return queryset, False
+        return queryset & User.objects.named_from(search_term.strip()), False
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """Each permission is shown with its app: not one question for each."""

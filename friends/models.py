@@ -164,6 +164,11 @@ class Friendship(models.Model):
             ("end_friendship", "Can end friendships"),
             ("reject_request", "Can reject friend requests"),
         ]
+        indexes = [
+            models.Index(fields=["-asked_at", "-id"], name="friendship_by_asking"),
+            models.Index(fields=["status", "-asked_at", "-id"], name="friendship_by_status"),
+            models.Index(fields=["ended_at"], name="friendship_by_end"),
+        ]
         constraints = [
             models.UniqueConstraint(fields=["pair_index"], name="friendship_one_row_per_pair"),
             models.CheckConstraint(

@@ -17,9 +17,9 @@ class ConversationAdmin(ReadOnlyAdmin):
     list_display_links = None
     fields = ("messages", "epoch", "active_at")
     readonly_fields = fields
-    date_hierarchy = "active_at"
+    list_filter = (("active_at", admin.DateFieldListFilter),)
+    sortable_by = ("active_at",)
     ordering = ("-active_at",)
-    show_full_result_count = False
 
     @admin.display(description="messages", ordering="last_n")
     def messages(self, conversation: Conversation) -> int:

@@ -80,7 +80,6 @@ class ReportAdmin(SanctionsOfPeople, ReadOnlyAdmin):
     list_select_related = ("reported", "assignee")
     list_per_page = 50
     show_facets = admin.ShowFacets.ALLOW
-    show_full_result_count = False
     date_hierarchy = "made_at"
     search_fields = ("reported_name__istartswith",)
     search_help_text = "The beginning of the reported person's name"

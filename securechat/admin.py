@@ -15,11 +15,11 @@ from securechat.audited_admin import ReadOnlyAdmin
 @admin.register(AuditEvent)
 class AuditEventAdmin(ReadOnlyAdmin):
     list_display = ("n", "action", "on", "who", "why", "time")
-    date_hierarchy = "at"
+    list_filter = (("at", admin.DateFieldListFilter),)
+    sortable_by = ("time",)
     ordering = ("-n",)
     search_fields = ("^action", "=on", "=by_name")
     search_help_text = "The beginning of an action, an object such as user:17, or an operator's exact name"
-    show_full_result_count = False
     fields = readonly_fields = (
         "n",
         "time",
@@ -60,10 +60,9 @@ class LogEntryAdmin(ReadOnlyAdmin):
     list_display = ("action_time", "user", "content_type", "object_repr", "action_flag", "shown_change")
     list_filter = (("action_time", admin.DateFieldListFilter), "action_flag")
     list_select_related = ("user", "content_type")
-    date_hierarchy = "action_time"
+    sortable_by = ("action_time",)
     search_fields = ("=user__username", "=object_id")
     search_help_text = "An operator's exact name, or an object's id"
-    show_full_result_count = False
     fields = readonly_fields = (
         "action_time",
         "user",

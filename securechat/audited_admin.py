@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from django import forms
 from django.contrib import admin
@@ -15,11 +15,7 @@ from django.http import HttpRequest
 from django.template.response import TemplateResponse
 
 from securechat import audit
-
-if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin[Any]
-else:
-    _ModelAdmin = admin.ModelAdmin
+from securechat.bounded_lists import BoundedAdmin
 
 
 class ReasonForm(forms.Form):
@@ -68,7 +64,7 @@ def ask_first(
     return TemplateResponse(request, "admin/confirm_action.html", context)
 
 
-class AuditedModelAdmin(_ModelAdmin):
+class AuditedModelAdmin(BoundedAdmin):
     """Actions of its own record for themselves, or call a service that does."""
 
     def audit_name(self, row: models.Model) -> str:
@@ -119,7 +115,7 @@ class AuditedModelAdmin(_ModelAdmin):
         )
 
 
-class ReadOnlyAdmin(_ModelAdmin):
+class ReadOnlyAdmin(BoundedAdmin):
     """Rows that nobody makes, changes or removes here."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:

@@ -180,6 +180,8 @@ SESSION_AGE = timedelta(days=env.int("SESSION_DAYS", default=14))
 SESSION_SEEN_EVERY = timedelta(minutes=10)  # How coarsely the server notes when a session was in use.
 
 # Operators: how long a second factor counts in a session; without the demand for one their password is enough.
+ADMIN_LIST_ROWS = 10_000  # That a list counts and pages; others are found by searching and filtering.
+ADMIN_ACTION_ROWS = 500  # At once; the page that asks names each, in a form of at most 1,000 fields.
 ADMIN_SECOND_FACTOR = env.bool("ADMIN_SECOND_FACTOR", default=True)
 ADMIN_SECOND_FACTOR_AGE = timedelta(minutes=env.int("ADMIN_SECOND_FACTOR_MINUTES", default=480))
 OTP_TOTP_ISSUER = f"SecureChat {PUBLIC_HOST}"  # What the authenticator app calls it.

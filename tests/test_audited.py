@@ -21,7 +21,7 @@ from django.urls import reverse
 from pytest_django.fixtures import Settings
 
 from accounts.demo_people import DEMO_PASSWORDS
-from accounts.models import Invite, Sanction, User
+from accounts.models import BrowserSession, Invite, Sanction, User
 from accounts.services import invites
 from friends import services
 from friends.models import Friendship
@@ -133,6 +133,12 @@ def a_ban_that_waits() -> Sanction:
     return ban
 
 
+def a_session() -> BrowserSession:
+    person = a_person()
+    factories.client_of(person)
+    return person.sessions.get()
+
+
 def a_group() -> Group:
     return Group.objects.create(name="Night shift")
 
@@ -155,6 +161,7 @@ ACTIONS: dict[tuple[str, str], tuple[Target, list[str]]] = {
     ("accounts.User", "reset_second_factor"): (an_enrolled_person, ["second_factor.reset"]),
     ("accounts.Invite", "revoke"): (an_invite, ["invite.revoke"]),
     ("accounts.User", "delete_account"): (a_person, ["user.delete"]),
+    ("accounts.BrowserSession", "revoke"): (a_session, ["session.revoke"]),
     ("auth.Group", "delete_selected"): (a_group, ["group.delete"]),
     ("messaging.Report", "claim"): (a_report, ["report.claim"]),
     ("messaging.Report", "release"): (a_claimed_report, ["report.release"]),
@@ -217,8 +224,9 @@ def test_a_change_by_a_form_says_what_was_before_and_after(operator: Client, ali
     moderators = Group.objects.get(name="Moderator")
     before = newest()
     change = reverse("admin:accounts_user_change", args=[alice.pk])
-    no_sanctions = {"sanctions-TOTAL_FORMS": "0", "sanctions-INITIAL_FORMS": "0"}
-    form = {"is_staff": "on", "is_active": "on", "groups": [moderators.pk], **no_sanctions}
+    no_rows = ("TOTAL_FORMS", "INITIAL_FORMS")
+    no_inlines = {f"{inline}-{name}": "0" for inline in ("sanctions", "sessions") for name in no_rows}
+    form = {"is_staff": "on", "is_active": "on", "groups": [moderators.pk], **no_inlines}
 
     operator.post(change, form)
     operator.post(change, form)

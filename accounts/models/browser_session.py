@@ -40,7 +40,10 @@ class BrowserSession(models.Model):
     seen_at = models.DateTimeField(default=timezone.now)
 
     class Meta(TypedModelMeta):
-        indexes = [models.Index(fields=["user", "-seen_at"], name="browser_session_by_seen")]
+        indexes = [
+            models.Index(fields=["user", "-seen_at"], name="browser_session_by_seen"),
+            models.Index(fields=["-seen_at", "id"], name="browser_session_last_seen"),
+        ]
 
     def __str__(self) -> str:
         return f"Session {self.pk} of {self.user_id}"

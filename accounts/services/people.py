@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from django.db import transaction
 
-from accounts.models import User
+from accounts.errors import SessionNotFound
+from accounts.models import BrowserSession, User
 from accounts.services import sessions
 from securechat import audit
 
@@ -37,3 +38,20 @@ def sign_out(*, user: User, by: User | None, source: str, why: str = "") -> bool
     sessions.end_all(User.objects.select_for_update().get(pk=user.pk))
     audit.record("user.sign_out", by=by, on=f"user:{user.pk}", why=why, source=source)
     return True
+
+
+@transaction.atomic
+def revoke_session(*, session: BrowserSession, by: User, source: str, why: str) -> None:
+    """One session of somebody else. Raises ``SessionNotFound``, also for a superuser's unless ``by`` is one."""
+    user = User.objects.select_for_update().get(pk=session.user_id)
+    if user.pk == by.pk or (user.is_superuser and not by.is_superuser):
+        raise SessionNotFound
+    sessions.end(user=user, session=session.pk)
+    audit.record(
+        "session.revoke",
+        by=by,
+        on=f"user:{user.pk}",
+        why=why,
+        source=source,
+        before={"session": str(session.pk)},
+    )
