@@ -77,7 +77,7 @@ def views(
             if not choice["selected"]:
                 yield f"{spec.title}: {choice['display']}", str(choice["query_string"])
     for place, column in enumerate(changes.list_display):
-        if column in changes.sortable_by and changes.get_ordering_field(column):
+        if column in (changes.sortable_by or ()) and changes.get_ordering_field(column):
             yield f"by {column}", f"?o={place}"
             yield f"by {column}, last first", f"?o=-{place}"
 

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.contrib import admin, messages
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponseBase
 from django.utils.functional import cached_property
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class BoundedAdmin(_ModelAdmin):
     paginator = BoundedPaginator
     show_full_result_count = False
 
-    def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+    def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase | None:
         """Nothing is done to more rows than the page that asks can name."""
         across = request.POST.get("select_across", "0") != "0"
         if (

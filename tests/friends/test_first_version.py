@@ -60,7 +60,8 @@ def counts(said: dict[str, Any]) -> tuple[int, int, int, dict[str, int], int, in
 
 
 def everything() -> list[list[dict[str, Any]]]:
-    return [list(model.objects.order_by("pk").values()) for model in (User, Friendship, AuditEvent)]
+    tables: list[Any] = [User, Friendship, AuditEvent]
+    return [list(model.objects.order_by("pk").values()) for model in tables]
 
 
 def between(first: str, second: str) -> Friendship:
