@@ -8,7 +8,7 @@ from django.conf import settings
 from django.contrib import admin, messages
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse
 from django.utils.functional import cached_property
 
 if TYPE_CHECKING:
@@ -42,7 +42,9 @@ class BoundedAdmin(_ModelAdmin):
     paginator = BoundedPaginator
     show_full_result_count = False
 
-    def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponseBase | None:
+    def response_action(
+        self, request: HttpRequest, queryset: QuerySet[Any], *more: Any
+    ) -> HttpResponse | None:
         """Nothing is done to more rows than the page that asks can name."""
         across = request.POST.get("select_across", "0") != "0"
         if (
@@ -51,4 +53,4 @@ class BoundedAdmin(_ModelAdmin):
         ):
             messages.error(request, f"Choose at most {settings.ADMIN_ACTION_ROWS} at once. Nothing was done.")
             return None
-        return super().response_action(request, queryset)
+        return super().response_action(request, queryset, *more)
