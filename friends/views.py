@@ -17,13 +17,15 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from accounts import abuse_signals
 from accounts.models import User
 from accounts.page_data import page_data
 from friends import services
 from friends.errors import FriendshipNotFound
 from friends.forms import AddFriendForm, chosen_ids
 from friends.models import Friendship, FriendshipQuerySet
-from securechat.errors import DomainError
+from securechat.errors import DomainError, TooFast
+from securechat.logs import note_refusal
 
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponse]
@@ -43,6 +45,13 @@ class PersonRow:
     folded_name: str
 
 
+def _note(request: HttpRequest, response: HttpResponse, refusal: DomainError) -> None:
+    """One line of the log under its own code, and a signal where somebody asks too fast."""
+    note_refusal(response, refusal.code)
+    if isinstance(refusal, TooFast):
+        abuse_signals.note_too_fast(_person(request).pk)
+
+
 def _refusals_go_to(url_name: str) -> Callable[[View[P]], View[P]]:
     """A rule that says no becomes a message on that page."""
 
@@ -53,7 +62,9 @@ def _refusals_go_to(url_name: str) -> Callable[[View[P]], View[P]]:
                 return view(request, *args, **kwargs)
             except DomainError as refusal:
                 messages.error(request, str(refusal))
-                return redirect(url_name)
+                response = redirect(url_name)
+                _note(request, response, refusal)
+                return response
 
         return answer
 
@@ -86,6 +97,7 @@ def add_friend(request: HttpRequest) -> HttpResponse:
             refusal = error
             form.add_error("username", str(refusal))
     response = _add_friend_page(request, form, status=refusal.status)
+    _note(request, response, refusal)
     if refusal.retry_after_seconds is not None:
         response["Retry-After"] = str(refusal.retry_after_seconds)
     return response

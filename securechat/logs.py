@@ -73,9 +73,11 @@ class RequestIdMiddleware:
         try:
             response = self.get_response(request)
             response.headers["X-Request-ID"] = request_id.get()
-            if 400 <= response.status_code < 500:
+            code = getattr(response, _REFUSED_CODE, None)
+            if code is None and 400 <= response.status_code < 500:
+                code = f"http_{response.status_code}"
+            if code is not None:
                 match = request.resolver_match
-                code = getattr(response, _REFUSED_CODE, f"http_{response.status_code}")
                 refused("http", code, page=match.view_name if match else "", method=request.method or "")
             return response
         finally:

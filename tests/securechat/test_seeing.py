@@ -17,6 +17,7 @@ from django.conf import settings as current
 from django.test import Client
 from pytest_django import Settings
 
+from accounts import abuse_signals
 from messaging import protocol
 from securechat import certificates, logs, metrics
 from securechat.logs import JsonFormatter, PlainFormatter, refused
@@ -230,6 +231,20 @@ async def test_each_refusal_on_a_socket_is_one_line_with_its_code_and_socket(
         ("socket", "too_large"),
     ]
     assert len({line["connection"] for line in lines.objects}) == 1
+
+
+def test_a_refusal_that_is_shown_on_a_page_is_one_line_too(settings: Settings) -> None:
+    alice = factories.make_user("Alice1")
+    settings.FRIEND_REQUESTS_PER_HOUR = 1
+    client = factories.client_of(alice)
+    with logged() as lines:
+        client.post("/friends/add/", {"username": "Nobody1"})
+        client.post("/friends/add/", {"username": "Nobody1"})
+        client.post("/friends/unfriend/", {"friend": str(UUID(int=1)), "confirmed": "yes"})
+
+    assert lines.refusals[:2] == [("http", "unknown_username"), ("http", "too_fast")]
+    assert abuse_signals._too_fast[alice.pk] == 1
+    abuse_signals._too_fast.clear()
 
 
 def test_a_flood_of_refusals_is_counted_and_does_not_fill_the_disk(settings: Settings) -> None:
