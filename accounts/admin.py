@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from django.contrib import admin, messages
 from django.contrib.auth.models import Permission
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -43,7 +43,8 @@ class SignalsFilter(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> QuerySet[User]:
         value = self.value()
         if value == "reported":
-            return queryset.filter(pk__in=User.objects.exclude(reports=None).values("pk"))
+            reports = User._meta.get_field("reports").related_model
+            return queryset.filter(Exists(reports._default_manager.filter(reported=OuterRef("pk"))))
         if value in ("wrong_passwords", "too_fast"):
             return queryset.filter(pk__in=DailySignal.objects.filter(**{f"{value}__gt": 0}).values("user"))
         return queryset
@@ -66,7 +67,7 @@ class UserAdmin(SanctionsOfPeople, AuditedModelAdmin):
     show_facets = admin.ShowFacets.NEVER  # They would count everybody.
     search_fields = ("folded_name",)  # Shows the box; get_search_results answers.
     search_help_text = "The beginning of a name. Other parts of names are not searched."
-    ordering = ("folded_name",)
+    ordering = ("-date_joined", "-pk")  # As the index has them: the newest first.
     sortable_by = ("username", "date_joined")
     filter_horizontal = ("groups", "user_permissions")
     fieldsets = (

@@ -80,9 +80,6 @@ class BrowserSessionAdmin(SessionColumns, ReadOnlyAdmin):
     fields = readonly_fields = ("person", "browser", "signed_in_at", "seen_at")
     actions = ("revoke",)
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[BrowserSession]:
-        return super().get_queryset(request).filter(session__expire_date__gt=timezone.now())
-
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[BrowserSession], search_term: str
     ) -> tuple[QuerySet[BrowserSession], bool]:

@@ -57,11 +57,10 @@ class FriendshipAdmin(ReadOnlyAdmin):
         "status",
         BlockedFilter,
         ("asked_at", admin.DateFieldListFilter),
-        ("ended_at", admin.DateFieldListFilter),
     )
     list_select_related = ("sender",)
     show_facets = admin.ShowFacets.NEVER  # They would count every row.
-    sortable_by = ("asked_at", "ended_at")
+    sortable_by = ("asked_at",)
     ordering = ("-asked_at", "-pk")
     search_fields = ("sender__username",)  # Shows the box; get_search_results answers.
     search_help_text = (

@@ -167,7 +167,6 @@ class Friendship(models.Model):
         indexes = [
             models.Index(fields=["-asked_at", "-id"], name="friendship_by_asking"),
             models.Index(fields=["status", "-asked_at", "-id"], name="friendship_by_status"),
-            models.Index(fields=["ended_at"], name="friendship_by_end"),
         ]
         constraints = [
             models.UniqueConstraint(fields=["pair_index"], name="friendship_one_row_per_pair"),

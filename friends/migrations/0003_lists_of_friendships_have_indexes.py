@@ -19,8 +19,4 @@ class Migration(migrations.Migration):
             model_name="friendship",
             index=models.Index(fields=["status", "-asked_at", "-id"], name="friendship_by_status"),
         ),
-        migrations.AddIndex(
-            model_name="friendship",
-            index=models.Index(fields=["ended_at"], name="friendship_by_end"),
-        ),
     ]

@@ -106,6 +106,7 @@ class GuardedChannel(http.HTTPChannel):
         self._set_deadline(None)
         self.setTimeout(None)
         self._is_refused = True
+        self.transport.drops_input = True
         body = reason + b".\n"
         self.transport.write(
             b"HTTP/1.1 %d %b\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\n\r\n"

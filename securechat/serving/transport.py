@@ -49,6 +49,8 @@ class Transport(asyncio.Protocol):
         self._lingering: asyncio.TimerHandle | None = None
         self.protocol: Any = None
         self.disconnecting = False
+        self.drops_input = False
+        """Set by a protocol that has said its last word: what still comes is read, so that the peer hears it, and costs nothing more."""
 
     # What the event loop tells
 
@@ -71,7 +73,7 @@ class Transport(asyncio.Protocol):
         self._guarded(self.protocol.makeConnection, self)
 
     def data_received(self, data: bytes) -> None:
-        if not self.disconnecting:
+        if not (self.disconnecting or self.drops_input):
             self._guarded(self.protocol.dataReceived, data)
 
     def eof_received(self) -> None:
@@ -197,7 +199,7 @@ class TLSTransport(Transport):
         super()._begin()
 
     def data_received(self, data: bytes) -> None:
-        if self.disconnecting:
+        if self.disconnecting or self.drops_input:
             return
         self._tls.bio_write(data)
         try:
