@@ -40,7 +40,8 @@ def friend_index(user: User) -> bytes:
     return sealed.blind_index("friendship/friend", user.pk)
 
 
-def _friend_indexes(user_id: int) -> list[bytes]:
+def own_indexes(user_id: int) -> list[bytes]:
+    """What rows in which that person is the friend have as their index, under every key."""
     return sealed.blind_indexes("friendship/friend", user_id)
 
 
@@ -100,7 +101,7 @@ def _as_sender(user: User, **more: object) -> Q:
 
 
 def _as_friend(user: User, **more: object) -> Q:
-    return Q(friend_index__in=_friend_indexes(user.pk), **more)
+    return Q(friend_index__in=own_indexes(user.pk), **more)
 
 
 def _seen_status(status: Friendship.Status) -> Q:
@@ -234,7 +235,7 @@ class Friendship(models.Model):
 
     def is_friend(self, user_id: int) -> bool:
         """Whether that is side 1: by id, as a name can be taken again after an account was deleted."""
-        return bytes(self.friend_index) in _friend_indexes(user_id)
+        return bytes(self.friend_index) in own_indexes(user_id)
 
     def peer_of(self, user: User) -> User:
         """The other person. Raises ``User.DoesNotExist`` when that account was deleted."""

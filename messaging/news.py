@@ -24,15 +24,14 @@ from messaging.services.conversations import Membership, row_of
 class Introduction:
     memberships: dict[UUID, Membership]
     last_ns: dict[UUID, int]
-    """Of each conversation, as it was after the memberships were read."""
+    """Of each conversation, as of the same moment."""
     requests: int
     mute: Sanction | None
 
 
 def introduction(user: User) -> Introduction:
-    memberships = conversations.memberships_of(user)
-    own = Conversation.objects.visible_to(user).values_list("pk", "last_n")
-    return Introduction(memberships, dict(own), waiting_requests(user), mutes_of([user.pk]).get(user.pk))
+    memberships, last_ns = conversations.memberships_of(user)
+    return Introduction(memberships, last_ns, waiting_requests(user), mutes_of([user.pk]).get(user.pk))
 
 
 def waiting_requests(user: User) -> int:

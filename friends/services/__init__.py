@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from friends.services.blocks import block_person, unblock_person
 from friends.services.friendships import end_friendship
-from friends.services.peers import peer_ids_of, peers_of
+from friends.services.peers import Side1, friend_ids_of, peers_of
 from friends.services.requests import (
     Answered,
     Requested,
@@ -17,10 +17,11 @@ from friends.services.requests import (
 __all__ = [
     "Answered",
     "Requested",
+    "Side1",
     "accept_requests",
     "block_person",
     "end_friendship",
-    "peer_ids_of",
+    "friend_ids_of",
     "peers_of",
     "reject_requests",
     "request_friendship",

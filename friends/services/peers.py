@@ -1,30 +1,62 @@
-"""Who is on the other side: by sealed name, checked against the blind index."""
+"""Who is on the other side: by the blind index where this process has met that person before, else by sealed name."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
+
+from django.db.models import Q
 
 from accounts.models import User
 from accounts.names import fold
-from friends.models import Friendship
+from friends.models import Friendship, own_indexes
+from securechat import sealed
+
+_MOST_KNOWN = 200_000
+_known: dict[bytes, int] = {}
+"""Whose index that is. Nothing makes it wrong: an index follows from the number and the key, and numbers are given once."""
+
+
+class Side1(NamedTuple):
+    """What a row says of its friend; ``key`` is whatever the caller calls the row."""
+
+    key: int
+    friend_sealed: str
+    friend_index: bytes
 
 
 def peers_of(user: User, friendships: Iterable[Friendship]) -> dict[int, User]:
     """The other person of each row by the row's primary key, in two queries at most. Absent: the account was deleted."""
-    ids = peer_ids_of(user, friendships)
+    rows = list(friendships)
+    asked = [
+        Side1(row.pk, row.friend_sealed, bytes(row.friend_index)) for row in rows if row.sender_id == user.pk
+    ]
+    ids = {row.pk: row.sender_id for row in rows if row.sender_id != user.pk} | friend_ids_of(asked)
     people = User.objects.in_bulk(set(ids.values()))
     return {row: people[peer] for row, peer in ids.items() if peer in people}
 
 
-def peer_ids_of(user: User, friendships: Iterable[Friendship]) -> dict[int, int]:
-    """``peers_of`` in one query, for who needs nothing but the ids."""
-    rows = list(friendships)
-    asked_by_user = {row.pk: row for row in rows if row.sender_id == user.pk}
-    names = {key: fold(row.friend_name) for key, row in asked_by_user.items()}
-    by_name = dict(User.objects.filter(folded_name__in=set(names.values())).values_list("folded_name", "pk"))
-    friends = {key: by_name[name] for key, name in names.items() if name in by_name}
-    senders = {row.pk: row.sender_id for row in rows if row.pk not in names}
-    return senders | {key: peer for key, peer in friends.items() if asked_by_user[key].is_friend(peer)}
+def friend_ids_of(rows: Iterable[Side1]) -> dict[int, int]:
+    """By the row's key, in one query. Absent: the account was deleted.
+
+    A name can be taken again after that, so the index has the last word.
+    """
+    asked = list(rows)
+    met = {row.key: _known[row.friend_index] for row in asked if row.friend_index in _known}
+    names = {row.key: fold(sealed.decrypt_name(row.friend_sealed)) for row in asked if row.key not in met}
+    if not asked:
+        return {}
+    wanted = Q(pk__in=set(met.values())) | Q(folded_name__in=set(names.values()))
+    by_name = {name: pk for pk, name in User.objects.filter(wanted).values_list("pk", "folded_name")}
+    there = set(by_name.values())
+    found = {key: user_id for key, user_id in met.items() if user_id in there}
+    if len(_known) > _MOST_KNOWN:
+        _known.clear()
+    for row in asked:
+        user_id = by_name.get(names.get(row.key, ""))
+        if user_id is not None and row.friend_index in own_indexes(user_id):
+            found[row.key] = _known[row.friend_index] = user_id
+    return found
 
 
 def people_of(user: User, friendship: Friendship) -> list[User]:

@@ -12,12 +12,12 @@ from django.db.models import Q
 
 from accounts.models import KeyChainEntry, User
 from friends.models import Friendship
-from friends.services import peer_ids_of, peers_of
+from friends.services import Side1, friend_ids_of, peers_of
 from messaging import presence
 from messaging.errors import ConversationNotFound
 from messaging.models import Conversation, Envelope, Head, Side
 from messaging.protocol import Row, Summary, encoded_bytes
-from messaging.services import batch_rows
+from messaging.services import batch_rows, membership_rows
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SUMMARIES_BYTES = 4_096  # What surrounds the summaries in their frame, amply.
@@ -38,20 +38,45 @@ def peer_in(membership: Membership) -> User | None:
     return User.objects.filter(pk=membership.peer_id).first() if membership.peer_id is not None else None
 
 
-def memberships_of(user: User) -> dict[UUID, Membership]:
-    """All of them, in a fixed number of queries; makes the rows of new friendships."""
-    Conversation.objects.make_missing(user)
-    return _memberships(user, Friendship.objects.conversations_of(user))
+def memberships_of(user: User) -> tuple[dict[UUID, Membership], dict[UUID, int]]:
+    """All of them, and the ``last_n`` of each conversation, as of one moment; makes the rows of new friendships.
+
+    In a fixed number of queries.
+    """
+    rows = membership_rows.rows_of(user)
+    if any(row.last_n is None for row in rows):
+        Conversation.objects.make_missing(user)
+    asked = [
+        Side1(place, row.friend_sealed, row.friend_index)
+        for place, row in enumerate(rows)
+        if row.sender_id == user.pk
+    ]
+    friend_ids = friend_ids_of(asked)
+    memberships = {}
+    for place, row in enumerate(rows):
+        is_sender = row.sender_id == user.pk
+        memberships[row.public_id] = Membership(
+            conversation=row.public_id,
+            side=0 if is_sender else 1,
+            peer_id=friend_ids.get(place) if is_sender else row.sender_id,
+            open=row.status == Friendship.Status.APPROVE,
+        )
+    return memberships, {row.public_id: row.last_n or 0 for row in rows}
 
 
 def membership_of(user: User, conversation: UUID) -> Membership:
     """Raises ``ConversationNotFound``."""
-    mine = Friendship.objects.conversations_of(user).filter(public_id=conversation)
-    found = _memberships(user, mine)
-    if conversation not in found:
+    row = Friendship.objects.conversations_of(user).filter(public_id=conversation).first()
+    if row is None:
         raise ConversationNotFound
     Conversation.objects.bulk_create([Conversation.of(conversation)], ignore_conflicts=True)
-    return found[conversation]
+    peer = peers_of(user, [row]).get(row.pk)
+    return Membership(
+        conversation=row.public_id,
+        side=row.side_of(user),
+        peer_id=peer.pk if peer else None,
+        open=row.is_open,
+    )
 
 
 def summary_of(user: User, conversation: UUID) -> Summary:
@@ -100,20 +125,6 @@ def row_of(envelope: Envelope) -> Row:
 def milliseconds(moment: datetime) -> int:
     """Since 1970, as in every frame."""
     return (moment - _EPOCH) // timedelta(milliseconds=1)
-
-
-def _memberships(user: User, mine: Iterable[Friendship]) -> dict[UUID, Membership]:
-    friendships = list(mine)
-    peers = peer_ids_of(user, friendships)
-    return {
-        row.public_id: Membership(
-            conversation=row.public_id,
-            side=row.side_of(user),
-            peer_id=peers.get(row.pk),
-            open=row.is_open,
-        )
-        for row in friendships
-    }
 
 
 def _summaries(user: User, rows: Iterable[Conversation]) -> list[Summary]:

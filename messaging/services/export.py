@@ -66,4 +66,4 @@ def reports(user: User) -> Iterable[Mapping[str, Any]]:
 
 
 def _own(user: User) -> list[tuple[UUID, Side]]:
-    return [(one.conversation, one.side) for one in memberships_of(user).values()]
+    return [(one.conversation, one.side) for one in memberships_of(user)[0].values()]
