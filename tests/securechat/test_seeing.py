@@ -151,6 +151,15 @@ def test_strangers_learn_nothing_of_it(settings: Settings) -> None:
     assert distant.get("/metrics", headers={"authorization": "Bearer a-long-token"}).status_code == 200
 
 
+def test_a_proxy_s_word_that_somebody_is_on_this_machine_is_not_enough(settings: Settings) -> None:
+    """Its own machine is 127.0.0.1 to it, too, and a connection of which it says nothing has its own address."""
+    settings.TRUSTED_PROXIES = ["192.0.2.9"]
+    assert Client().get("/metrics").status_code == 404
+
+    settings.METRICS_TOKEN = "a-long-token"
+    assert Client().get("/metrics", headers={"authorization": "Bearer a-long-token"}).status_code == 200
+
+
 def test_a_histogram_is_cumulative() -> None:
     histogram = metrics.Histogram("of_this_test", "For this test.", (1, 10))
     try:
