@@ -11,15 +11,24 @@ import logging
 import secrets
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from contextvars import ContextVar
+from copy import copy
 from datetime import UTC, datetime
+from types import TracebackType
+from typing import TypeAlias
 
 from django.conf import settings
+from django.db import OperationalError
 from django.http import HttpRequest, HttpResponseBase
 
 from securechat import metrics
 from securechat.ratelimit import Bucket
+
+ExceptionInfo: TypeAlias = (
+    "tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]"
+)
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 connection_id: ContextVar[str] = ContextVar("connection_id", default="")
@@ -28,19 +37,65 @@ _REFUSED_CODE = "_refused_code"
 _lock = threading.Lock()
 
 
-class PlainFormatter(logging.Formatter):
-    """For people: the id stands in brackets."""
+_CANNOT_QUOTE = (AttributeError, ImportError, NameError, OSError, OperationalError, TypeError)
+"""What these say is of the program and the machine. Other texts may have a row or somebody's input in them."""
+
+
+class DiscreetFormatter(logging.Formatter):
+    """Shows where something broke and what kind of error it was, not what the error quotes nor the address of the page."""
 
     def format(self, record: logging.LogRecord) -> str:
-        line = super().format(record)
+        record = copy(record)
+        record.exc_text = None  # Another handler's, with everything in it.
+        if record.exc_info and isinstance(record.args, tuple):
+            record.args = tuple(
+                type(part).__name__ if isinstance(part, BaseException) else part for part in record.args
+            )
+        request = getattr(record, "request", None)
+        if record.name == "django.request" and isinstance(request, HttpRequest):
+            match = request.resolver_match
+            record.msg, record.args = "Internal Server Error: %s", (match.view_name if match else "no page",)
+        return self.line(record)
+
+    def line(self, record: logging.LogRecord) -> str:
+        return super().format(record)
+
+    def formatException(self, ei: ExceptionInfo) -> str:
+        return "\n\n".join(_shown(error) for error in _chain(ei[1]))
+
+
+def _chain(error: BaseException | None) -> list[BaseException]:
+    """What came first stands first, as Python shows it."""
+    found: list[BaseException] = []
+    while error is not None and error not in found:
+        found.insert(0, error)
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return found
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0]
+
+
+def _shown(error: BaseException) -> str:
+    text = f": {_first_line(error)}" if isinstance(error, _CANNOT_QUOTE) else ""
+    steps = "".join(traceback.format_tb(error.__traceback__))
+    return f"Traceback (most recent call last):\n{steps}{type(error).__qualname__}{text}"
+
+
+class PlainFormatter(DiscreetFormatter):
+    """For people: the id stands in brackets."""
+
+    def line(self, record: logging.LogRecord) -> str:
+        line = super().line(record)
         which = request_id.get() or connection_id.get()
         return f"{line} [{which}]" if which else line
 
 
-class JsonFormatter(logging.Formatter):
+class JsonFormatter(DiscreetFormatter):
     """One object a line, for programs."""
 
-    def format(self, record: logging.LogRecord) -> str:
+    def line(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,

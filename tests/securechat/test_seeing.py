@@ -17,7 +17,9 @@ from django.conf import settings as current
 from django.test import Client
 from pytest_django import Settings
 
+import friends.views
 from accounts import abuse_signals
+from accounts.models import User
 from messaging import protocol
 from securechat import certificates, logs, metrics
 from securechat.logs import JsonFormatter, PlainFormatter, refused
@@ -293,6 +295,53 @@ async def test_nothing_secret_is_in_any_line(
     assert text
     for secret in ("Alice1", "alice1", "Bobby", str(conversation), cookie, token, "canary", "Tr0ub4dor"):
         assert secret not in text
+
+
+@pytest.mark.parametrize(
+    "formatter", [JsonFormatter(), PlainFormatter("{message}", style="{")], ids=["json", "plain"]
+)
+def test_a_page_that_breaks_tells_neither_its_address_nor_what_the_database_quotes(
+    formatter: logging.Formatter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL's text for a row that is there twice has the row in it."""
+    alice = factories.make_user("Alice1")
+    client = factories.client_of(alice)
+    client.raise_request_exception = False
+
+    def break_off(*_: object, **__: object) -> None:
+        try:
+            raise ValueError(alice.username)
+        except ValueError:
+            twice = User.objects.get(pk=alice.pk)
+            twice.pk = None
+            twice.save(force_insert=True)
+
+    monkeypatch.setattr(friends.views, "render", break_off)
+    with logged(formatter) as lines:
+        assert client.get("/add/Canary1?canary=query").status_code == 500
+
+    (line,) = [line for line in lines.all if "IntegrityError" in line]
+    assert "Internal Server Error: friend-link" in line
+    assert "ValueError" in line
+    assert "in break_off" in line
+    for secret in ("Canary1", "canary=query", "Alice1", "alice1"):
+        assert secret not in "\n".join(lines.all)
+
+
+def test_what_the_launcher_quotes_of_an_exception_is_left_out() -> None:
+    with logged() as lines:
+        try:
+            raise ValueError("Alice1".upper())
+        except ValueError as error:
+            logging.getLogger("daphne.server").error("It broke: %s", error, exc_info=error)
+        try:
+            raise OSError(28, "No space left on device")
+        except OSError:
+            logging.getLogger("securechat.test").exception("It broke.")
+
+    assert "ALICE1" not in lines.all[0]
+    assert lines.objects[0]["message"] == "It broke: ValueError"
+    assert "OSError: [Errno 28] No space left on device" in lines.objects[1]["exception"]
 
 
 def test_an_exception_stays_one_object() -> None:
