@@ -59,6 +59,7 @@ class Writer:
             await self._room.wait()
         self._waiting.append(waiting)
         self._unanswered += 1
+        metrics.WAITING_ENVELOPES.set(self._unanswered)
         if not self._something.is_set():
             self._something.set()
             self._idle.clear()

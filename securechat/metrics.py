@@ -168,7 +168,8 @@ def _may_ask(request: HttpRequest) -> bool:
     if settings.TRUSTED_PROXIES:
         return False  # Addresses are then a proxy's word, and its own machine is 127.0.0.1 to it, too.
     try:
-        return ip_address(str(request.META.get("REMOTE_ADDR", ""))).is_loopback
+        address = ip_address(str(request.META.get("REMOTE_ADDR", "")))
+        return (getattr(address, "ipv4_mapped", None) or address).is_loopback
     except ValueError:
         return False
 

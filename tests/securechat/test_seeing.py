@@ -141,6 +141,8 @@ def test_the_parts_are_said_to_be_ready_and_the_certificate_to_end() -> None:
 
 def test_strangers_learn_nothing_of_it(settings: Settings) -> None:
     assert Client(REMOTE_ADDR="192.0.2.1").get("/metrics").status_code == 404
+    assert Client(REMOTE_ADDR="::ffff:192.0.2.1").get("/metrics").status_code == 404
+    assert Client(REMOTE_ADDR="::ffff:127.0.0.1").get("/metrics").status_code == 200
     assert (
         Client(REMOTE_ADDR="192.0.2.1").get("/metrics", headers={"x-forwarded-for": "127.0.0.1"}).status_code
         == 404
