@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "securechat.settings")
 
@@ -15,11 +16,23 @@ from channels.security.websocket import OriginValidator
 from django.conf import settings
 
 from messaging.routing import websocket_urlpatterns
+from securechat.logs import refused
+
+
+class SameOrigin(OriginValidator):
+    """Who is turned away is a line of the log, as every refusal."""
+
+    def valid_origin(self, parsed_origin: Any) -> bool:
+        is_valid = bool(super().valid_origin(parsed_origin))
+        if not is_valid:
+            refused("socket", "foreign_origin")
+        return is_valid
+
 
 application = ProtocolTypeRouter(
     {
         "http": _http,
-        "websocket": OriginValidator(
+        "websocket": SameOrigin(
             URLRouter(websocket_urlpatterns),
             [settings.PUBLIC_ORIGIN],
         ),

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import pytest
 from asgiref.sync import sync_to_async
+from channels.testing import WebsocketCommunicator
 from django.conf import settings as current
 from django.test import Client
 from pytest_django import Settings
@@ -22,6 +23,7 @@ from accounts import abuse_signals
 from accounts.models import User
 from messaging import protocol
 from securechat import certificates, logs, metrics
+from securechat.asgi import application
 from securechat.logs import JsonFormatter, PlainFormatter, refused
 from tests import factories
 from tests.accounts.browser import Browser, signed_in
@@ -244,6 +246,16 @@ async def test_each_refusal_on_a_socket_is_one_line_with_its_code_and_socket(
         ("socket", "too_large"),
     ]
     assert len({line["connection"] for line in lines.objects}) == 1
+
+
+async def test_a_socket_from_a_foreign_page_is_one_line() -> None:
+    foreign = WebsocketCommunicator(application, "/ws/", headers=[(b"origin", b"https://evil.example")])
+    with logged() as lines:
+        connected, _ = await foreign.connect()
+
+    assert not connected
+    assert lines.refusals == [("socket", "foreign_origin")]
+    assert "evil.example" not in "".join(lines.all)
 
 
 def test_a_refusal_that_is_shown_on_a_page_is_one_line_too(settings: Settings) -> None:
