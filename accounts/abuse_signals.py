@@ -11,10 +11,11 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from django.conf import settings
-from django.db import models
+from django.db import models, transaction
 from django.db.models import F, Sum
 from django.utils import timezone
 
@@ -49,14 +50,10 @@ class DailySignal(models.Model):
 
 @dataclass(frozen=True)
 class Signals:
-    """Of the last ``KEPT_DAYS``; ``reporters`` is how many different people reported the account, ever."""
+    """Of the last ``KEPT_DAYS``."""
 
-    reporters: int
     wrong_passwords: int
     too_fast: int
-
-    def __bool__(self) -> bool:
-        return bool(self.reporters or self.wrong_passwords or self.too_fast)
 
 
 _lock = threading.Lock()
@@ -86,10 +83,15 @@ def write() -> None:
     with _lock:
         by_name, by_id = dict(_wrong_passwords), dict(_too_fast)
     ids = dict(User.objects.filter(folded_name__in=by_name, deleted_at=None).values_list("folded_name", "pk"))
-    there = set(User.objects.filter(pk__in=by_id).values_list("pk", flat=True))
+    there = set(User.objects.filter(pk__in=by_id, deleted_at=None).values_list("pk", flat=True))
     _add({ids[name]: count for name, count in by_name.items() if name in ids}, "wrong_passwords")
     _add({user_id: count for user_id, count in by_id.items() if user_id in there}, "too_fast")
     DailySignal.objects.filter(day__lt=timezone.now().date() - timedelta(days=KEPT_DAYS)).delete()
+    transaction.on_commit(partial(_forget, by_name, by_id))
+
+
+def _forget(by_name: Mapping[str, int], by_id: Mapping[int, int]) -> None:
+    """What is stored now."""
     with _lock:
         _wrong_passwords.subtract(by_name)
         _too_fast.subtract(by_id)
@@ -100,15 +102,18 @@ def write() -> None:
 
 def _add(counts: Mapping[int, int], column: str) -> None:
     today = timezone.now().date()
-    for user_id, count in counts.items():
+    for user_id, count in sorted(counts.items()):  # Two processes at once meet in one order.
         row, _ = DailySignal.objects.get_or_create(user_id=user_id, day=today)
         DailySignal.objects.filter(pk=row.pk).update(**{column: F(column) + count})
 
 
 def signals_of(user: User) -> Signals:
-    """In two queries. ``user.reports`` are the rows of the app above that name this person."""
     found = DailySignal.objects.filter(user=user).aggregate(
         wrong=Sum("wrong_passwords", default=0), fast=Sum("too_fast", default=0)
     )
-    reporters = user.reports.values("reporter_index").distinct().count()
-    return Signals(reporters, found["wrong"], found["fast"])
+    return Signals(found["wrong"], found["fast"])
+
+
+def reporters_of(user: User) -> int:
+    """How many different people reported this one, ever. ``user.reports`` are the rows of the app above."""
+    return user.reports.values("reporter_index").distinct().count()

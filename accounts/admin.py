@@ -14,7 +14,7 @@ from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
-from accounts.abuse_signals import KEPT_DAYS, DailySignal, signals_of
+from accounts.abuse_signals import KEPT_DAYS, DailySignal, reporters_of, signals_of
 from accounts.errors import DeletionRefused
 from accounts.invite_admin import InviteAdmin
 from accounts.models import User
@@ -38,7 +38,11 @@ class SignalsFilter(admin.SimpleListFilter):
     parameter_name = "signals"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("reported", "Reported"), ("wrong_passwords", "Wrong passwords"), ("too_fast", "Too fast")]
+        counted = [("wrong_passwords", "Wrong passwords"), ("too_fast", "Too fast")]
+        return [
+            *([("reported", "Reported")] if request.user.has_perm("messaging.view_report") else []),
+            *counted,
+        ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> QuerySet[User]:
         value = self.value()
@@ -71,7 +75,20 @@ class UserAdmin(SanctionsOfPeople, AuditedModelAdmin):
     sortable_by = ("username", "date_joined")
     filter_horizontal = ("groups", "user_permissions")
     fieldsets = (
-        (None, {"fields": ("username", "is_active", "date_joined", "last_login", "deleted_at", "signals")}),
+        (
+            None,
+            {
+                "fields": (
+                    "username",
+                    "is_active",
+                    "date_joined",
+                    "last_login",
+                    "deleted_at",
+                    "signals",
+                    "reported_by",
+                )
+            },
+        ),
         ("Rights", {"fields": _RIGHTS}),
     )
     inlines = (SanctionsInline, SessionsInline)
@@ -125,18 +142,44 @@ class UserAdmin(SanctionsOfPeople, AuditedModelAdmin):
         """Who could give rights could give them to themselves: only superusers do."""
         rights = () if _is_superuser(request) else _RIGHTS
         own = ("is_active",) if obj is not None and obj.pk == request.user.pk else ()
-        return ("username", "date_joined", "last_login", "deleted_at", "signals", *rights, *own)
+        return (
+            "username",
+            "date_joined",
+            "last_login",
+            "deleted_at",
+            "signals",
+            "reported_by",
+            *rights,
+            *own,
+        )
+
+    def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
+        """How many people reported somebody is for who may see reports."""
+        may_see = request.user.has_perm("messaging.view_report")
+        return [
+            (
+                title,
+                {
+                    **options,
+                    "fields": [name for name in options["fields"] if may_see or name != "reported_by"],
+                },
+            )
+            for title, options in self.fieldsets
+        ]
 
     @admin.display(description="signals")
     def signals(self, user: User) -> str:
         """For a person to judge: none of it proves anything, and nothing is done by it."""
         found = signals_of(user)
-        if not found:
-            return "None."
         return (
-            f"Reported by {found.reporters} people. In {KEPT_DAYS} days {found.wrong_passwords} wrong passwords for this "
-            f"name, and {found.too_fast} times too fast."
+            f"In {KEPT_DAYS} days: wrong passwords for this name {found.wrong_passwords}, refused for being too fast "
+            f"{found.too_fast}."
         )
+
+    @admin.display(description="reported by")
+    def reported_by(self, user: User) -> str:
+        count = reporters_of(user)
+        return "nobody" if not count else "one person" if count == 1 else f"{count} people"
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[User], search_term: str

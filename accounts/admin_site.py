@@ -19,7 +19,7 @@ from django.utils.safestring import mark_safe
 from django.views.decorators.cache import never_cache
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from accounts import front_page, throttling, views
+from accounts import abuse_signals, front_page, throttling, views
 from accounts.errors import ShutOut
 from accounts.models import User
 from accounts.page_data import PLAIN_FORM_REFUSED, page_data
@@ -51,6 +51,7 @@ class DerivedKeyAuthenticationForm(AdminAuthenticationForm):
         try:
             cleaned: dict[str, Any] = super().clean()
         except forms.ValidationError:
+            abuse_signals.note_wrong_password(self.cleaned_data.get("username", ""))
             operators.note_refused_log_in(self.cleaned_data.get("username", ""), source=source)
             raise
         user = self.get_user()

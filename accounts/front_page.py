@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 from django.contrib.auth.models import AbstractBaseUser, PermissionsMixin
 from django.db import connection
@@ -91,12 +91,14 @@ _registered: dict[Callable[[], Panel], _Registered] = {}
 
 
 def register(make: Callable[[], Panel], *, permission: str, order: int) -> None:
-    """An empty ``permission``: for every operator."""
+    """An empty ``permission``: for every operator who has a role."""
     _registered[make] = _Registered(make, permission, order)
 
 
 def panels_for(user: AbstractBaseUser | object) -> list[Panel]:
     assert isinstance(user, PermissionsMixin)
+    if not user.get_all_permissions():
+        return []  # Staff alone sees nothing.
     known = sorted(_registered.values(), key=lambda one: one.order)
     return [one.make() for one in known if not one.permission or user.has_perm(one.permission)]
 
@@ -131,9 +133,9 @@ def sanctions_that_end() -> Panel:
 
 def sign_ups() -> Panel:
     today = timezone.now().date()
-    since = today - timedelta(days=PLOTTED_DAYS - 1)
+    since = datetime.combine(today - timedelta(days=PLOTTED_DAYS - 1), time.min, UTC)
     rows = (
-        User.objects.filter(date_joined__date__gte=since)
+        User.objects.filter(date_joined__gte=since)  # Not by its day: that would read every account.
         .annotate(day=TruncDate("date_joined"))
         .values_list("day")
         .annotate(Count("pk"))

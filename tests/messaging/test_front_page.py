@@ -78,6 +78,23 @@ def test_each_role_is_shown_its_panels_and_no_other() -> None:
     assert titles("Auditor") >= everybody
 
 
+@pytest.mark.django_db(transaction=False)
+def test_staff_without_a_role_is_shown_nothing_and_an_operator_no_reports(a_user: User) -> None:
+    staff = factories.make_user_without_keys("Staff1")
+    User.objects.filter(pk=staff.pk).update(is_staff=True)
+    staff.refresh_from_db()
+    assert 'class="front-panel"' not in front_page(factories.client_of(staff))
+
+    page = operator("Operator").get(f"/admin/accounts/user/{a_user.pk}/change/").content.decode()
+    assert "wrong passwords for this name" in page
+    assert "Reported by" not in page
+
+
+@pytest.fixture
+def a_user(db: None) -> User:
+    return factories.make_user("Alice1")
+
+
 def test_an_empty_site_says_so_in_words() -> None:
     text = front_page(root())
 
@@ -227,6 +244,23 @@ def test_wrong_passwords_are_noted_for_names_that_somebody_has() -> None:
     assert not abuse_signals._wrong_passwords
 
 
+def test_what_could_not_be_stored_is_noted_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    from django.db import DatabaseError
+
+    def refuse() -> None:
+        raise DatabaseError("disk full")
+
+    alice = factories.make_user("Alice1")
+    abuse_signals.note_wrong_password("Alice1")
+    beating = Pulse()
+    with monkeypatch.context() as patched:
+        patched.setattr(pulse, "_with_each_beat", [abuse_signals.write, refuse])
+        beating.beat()
+    beating.beat()
+
+    assert signals_of(alice).wrong_passwords == 1
+
+
 def test_asking_too_fast_is_noted(settings: Settings) -> None:
     alice = factories.make_user("Alice1")
     browser = signed_in("Alice1")
@@ -253,8 +287,9 @@ def test_the_persons_page_shows_them_and_nothing_is_done(
 
     text = client.get(f"/admin/accounts/user/{a.user.pk}/change/").content.decode()
 
-    assert "Reported by 1 people. In 30 days 1 wrong passwords for this name, and 1 times too fast." in text
-    assert "None." in client.get(f"/admin/accounts/user/{m.user.pk}/change/").content.decode()
+    assert "wrong passwords for this name 1, refused for being too fast 1." in text
+    assert "one person" in text
+    assert "nobody" in client.get(f"/admin/accounts/user/{m.user.pk}/change/").content.decode()
     for value, names in (("reported", ["Alice1"]), ("wrong_passwords", ["Alice1"]), ("too_fast", ["Alice1"])):
         answer = client.get(f"/admin/accounts/user/?signals={value}")
         assert answer.status_code == 200, (answer, answer.headers)
