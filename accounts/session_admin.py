@@ -43,7 +43,7 @@ class SessionColumns:
 
 
 class SessionsInline(SessionColumns, _Inline):
-    """The last seen come first, and no more than fit on the page."""
+    """The last seen come first. Those that have expired are left out; the list has them until they are pruned."""
 
     model = BrowserSession
     fields = readonly_fields = ("browser", "signed_in_at", "seen_at", "revoke")
