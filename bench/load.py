@@ -14,6 +14,7 @@ import select
 import socket
 import ssl
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -36,7 +37,7 @@ class Closed(Broken):
         self.code = code
 
 
-class Line:
+class Line(ABC):
     """One connection over TLS; opened and asked blocking, loaded without."""
 
     def __init__(self, host: str, port: int, tls: ssl.SSLContext) -> None:
@@ -86,9 +87,9 @@ class Line:
         except (ssl.SSLWantReadError, TimeoutError):
             pass
 
+    @abstractmethod
     def _texts(self) -> Iterator[bytes]:
         """What is whole of the data, which it takes away."""
-        raise NotImplementedError
 
 
 class WebSocketLine(Line):

@@ -100,6 +100,16 @@ class GuardedChannel(http.HTTPChannel):
         if within is not None:
             self._deadline = reactor.callLater(within.total_seconds(), self._refuse, 408, b"Request Timeout")
 
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        """A line that is too long, too many headers, or no HTTP at all: Twisted answers 400, or hangs up."""
+        if not self._is_refused:
+            self._is_refused = True
+            refused("http", "http_400", by="launcher")
+        super()._respondToBadRequestAndDisconnect()
+
+    def lineLengthExceeded(self, line: bytes) -> Any:
+        self._respondToBadRequestAndDisconnect()
+
     def _refuse(self, status: int, reason: bytes) -> None:
         """Answers and hangs up. What still comes is dropped unread; a peer that never listens is cut off."""
         refused("http", f"http_{status}", by="launcher")

@@ -20,6 +20,8 @@ from twisted.internet.address import IPv6Address as TCPv6
 
 from securechat.serving.transport import Transport
 
+from securechat.logs import refused
+
 Client: TypeAlias = "TCPv4 | TCPv6"
 MakeTransport: TypeAlias = Callable[[], Transport]
 Network: TypeAlias = "IPv4Network | IPv6Network"
@@ -82,6 +84,7 @@ class ProxiedConnection(asyncio.Protocol):
         try:
             read = read_header(self._header)
         except InvalidHeader:
+            refused("connection", "invalid_proxy_header")
             self._transport.abort()
             return
         if read is not None:

@@ -213,6 +213,10 @@ class TLSTransport(Transport):
             self._say_goodbye()
             self._transport.close()
         except SSL.Error:
+            if (
+                not self._is_shaken
+            ):  # Plain HTTP, an older TLS, or a browser that does not trust the certificate.
+                refused("connection", "no_tls")
             self._flush()
             self._transport.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import shutil
 import signal
@@ -39,6 +40,7 @@ class Echo:
     port: int
     plain_port: int
     certs: Path
+    log: Path
 
     @property
     def trust(self) -> ssl.SSLContext:
@@ -52,13 +54,16 @@ class Echo:
         return self.trust.wrap_socket(plain, server_hostname="localhost")
 
     def websocket(self) -> ClientConnection:
+        """Once more after a time-out: the client's reading thread takes a session ticket while it writes, and seldom both wait."""
         address = f"wss://localhost:{self.port}/ws/"
         try:
             return connect(address, ssl=self.trust, max_size=None)
-        except (
-            TimeoutError
-        ):  # Its reading thread takes a session ticket while it writes: seldom neither comes to its end.
+        except TimeoutError:
             return connect(address, ssl=self.trust, max_size=None)
+
+    def refusals(self) -> list[str]:
+        """The codes of the lines of the log, one for each thing that was refused."""
+        return re.findall(r"Refused: .*?code=(\w+)", self.log.read_text())
 
     def heard(self) -> str:
         assert self.process.stdout is not None
@@ -95,19 +100,62 @@ def running_echo(certs: Path, folder: Path, **limits: int | str) -> Iterator[Ech
         "ALLOWED_HOSTS": "localhost",
         **{name: str(limit) for name, limit in limits.items()},
     }
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.securechat.echo_server"],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
+    log = folder / "echo.log"
+    with (
+        log.open("w") as lines,
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.securechat.echo_server"],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=lines,
+            text=True,
+        ) as process,
+    ):
         assert process.stdout is not None
         try:
             port, plain_port = map(int, process.stdout.readline().split())
-            yield Echo(process, port, plain_port, certs)
+            yield Echo(process, port, plain_port, certs, log)
         finally:
             process.kill()
+
+
+MANY_HEADERS = b"".join(b"X-%d: x\r\n" % number for number in range(600))
+REFUSED_HTTP = {
+    "a large body": (b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2097153\r\n\r\n", "http_413"),
+    "a long line": (b"GET / HTTP/1.1\r\nX-Long: " + b"x" * 70_000, "http_400"),
+    "many headers": (b"GET / HTTP/1.1\r\nHost: localhost\r\n" + MANY_HEADERS + b"\r\n", "http_400"),
+    "no HTTP": (b"HELLO\r\n\r\n", "http_400"),
+}
+
+
+@pytest.mark.parametrize("which", REFUSED_HTTP)
+def test_what_the_launcher_refuses_is_one_line_with_its_code(own_echo: Echo, which: str) -> None:
+    sent, code = REFUSED_HTTP[which]
+    with own_echo.raw() as client:
+        client.sendall(sent)
+        client.settimeout(10)
+        while client.recv(1000):
+            pass
+
+    assert own_echo.refusals() == [code]
+
+
+def test_who_speaks_no_tls_is_one_line(own_echo: Echo) -> None:
+    with socket.create_connection(("127.0.0.1", own_echo.port), timeout=10) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        while client.recv(1000):
+            pass
+
+    assert own_echo.refusals() == ["no_tls"]
+
+
+def test_who_is_over_a_cap_is_one_line(certs: Path, tmp_path: Path) -> None:
+    with running_echo(certs, tmp_path, MAX_CONNECTIONS_PER_ADDRESS=1) as echo, echo.raw():
+        with pytest.raises(OSError), echo.raw() as second:  # noqa: PT011 - reset or an end, as it falls
+            second.recv(1)
+            raise ConnectionResetError
+        assert echo.refusals() == ["too_many"]
 
 
 def test_a_body_of_two_mebibytes_passes(echo: Echo) -> None:
@@ -198,6 +246,7 @@ def test_a_flood_of_pings_is_cut_off_after_the_burst(own_echo: Echo, opcode: byt
         client.sendall((opcode + b"\x81\0\0\0\0x") * 200)
 
         assert own_echo.heard() == "disconnected 1006"
+    assert own_echo.refusals() == ["too_many_pings"]
 
 
 def test_a_peer_that_vanished_is_noticed_within_ten_seconds(own_echo: Echo) -> None:

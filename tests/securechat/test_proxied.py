@@ -139,6 +139,8 @@ def test_what_a_header_of_http_says_is_never_believed(proxied: Echo) -> None:
 def test_a_proxy_that_does_not_say_it_is_hung_up_on(proxied: Echo, header: bytes) -> None:
     assert not is_served(proxied, header)
 
+    assert proxied.refusals()[-1] == "invalid_proxy_header"
+
 
 def test_a_header_that_does_not_come_ends_at_the_deadline(proxied: Echo) -> None:
     began = time.monotonic()
