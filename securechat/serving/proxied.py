@@ -18,9 +18,8 @@ from django.conf import settings
 from twisted.internet.address import IPv4Address as TCPv4
 from twisted.internet.address import IPv6Address as TCPv6
 
-from securechat.serving.transport import Transport
-
 from securechat.logs import refused
+from securechat.serving.transport import Transport
 
 Client: TypeAlias = "TCPv4 | TCPv6"
 MakeTransport: TypeAlias = Callable[[], Transport]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from argparse import RawDescriptionHelpFormatter
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from accounts.errors import DeletionRefused
+from accounts.management.people import person_named
 from accounts.models import User
 from accounts.services.deletion import Deletion, delete_account
+from securechat.management.explained import ExplainedCommand
 
 EXAMPLES = """
 examples:
@@ -26,13 +27,9 @@ exit codes: 0 deleted, or a dry run; 1 not deleted, and why.
 """
 
 
-class Command(BaseCommand):
+class Command(ExplainedCommand):
     help = "Deletes an account. It cannot be undone."
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(
-            prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, epilog=EXAMPLES, **kwargs
-        )
+    examples = EXAMPLES
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name", metavar="NAME")
@@ -48,9 +45,7 @@ class Command(BaseCommand):
             raise CommandError("Say why, with --reason.")
         if options["json"] and not (yes or dry_run):
             raise CommandError("With --json, give --yes too.")
-        user = User.objects.filter(folded_name=name.lower()).first()
-        if user is None:
-            raise CommandError("There is nobody of that name.")
+        user = person_named(name)
         if not (dry_run or yes):
             self._say(_delete(user, reason, dry_run=True), would=True)
             if _answer(user.username) != user.username:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from argparse import RawDescriptionHelpFormatter
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from accounts.management.people import person_named
 from accounts.models import User
 from accounts.services.export import export
 from securechat import audit
 from securechat.backup.new_file import new_file
+from securechat.management.explained import ExplainedCommand
 
 EXAMPLES = """
 examples:
@@ -26,22 +27,16 @@ exit codes: 0 done; 1 not done, and nothing is left of it.
 """
 
 
-class Command(BaseCommand):
+class Command(ExplainedCommand):
     help = "Writes everything that the server holds about a person, as JSON."
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(
-            prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, epilog=EXAMPLES, **kwargs
-        )
+    examples = EXAMPLES
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("name", metavar="NAME")
         parser.add_argument("file", metavar="FILE", help="it must not exist; - for the standard output")
 
     def handle(self, *args: Any, name: str, file: str, **options: Any) -> None:
-        user = User.objects.filter(folded_name=name.lower(), deleted_at=None).first()
-        if user is None:
-            raise CommandError("There is nobody of that name.")
+        user = person_named(name)
         if file == "-":
             for piece in export(user):
                 self.stdout.write(piece, ending="")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from argparse import RawDescriptionHelpFormatter
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from accounts.models import Invite
 from accounts.services import invites
+from securechat.management.explained import ExplainedCommand
 
 EXAMPLES = """
 examples:
@@ -27,13 +27,9 @@ exit codes: 0 done; 1 not possible, and why.
 _SOURCE = "command:invite"
 
 
-class Command(BaseCommand):
+class Command(ExplainedCommand):
     help = "Makes, lists and revokes invitations to sign up."
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(
-            prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, epilog=EXAMPLES, **kwargs
-        )
+    examples = EXAMPLES
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("act", choices=["make", "list", "revoke"])

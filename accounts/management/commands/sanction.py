@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from argparse import RawDescriptionHelpFormatter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
 from accounts.errors import SanctionRefused
+from accounts.management.people import person_named
 from accounts.models import Sanction, User
 from accounts.services import sanctions
+from securechat.management.explained import ExplainedCommand
 
 EXAMPLES = """
 examples:
@@ -37,13 +38,9 @@ _KINDS = {
 _SOURCE = "command:sanction"
 
 
-class Command(BaseCommand):
+class Command(ExplainedCommand):
     help = "Warns, mutes, suspends or bans a person, takes it back, and lists what was imposed."
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(
-            prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, epilog=EXAMPLES, **kwargs
-        )
+    examples = EXAMPLES
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("act", choices=[*_KINDS, "lift", "list"])
@@ -59,11 +56,11 @@ class Command(BaseCommand):
             raise CommandError("Say why, with --reason.")
         try:
             if act == "list":
-                done = list(_person(who).sanctions.order_by("pk"))
+                done = list(person_named(who).sanctions.order_by("pk"))
             elif act == "lift":
                 done = [self._lift(who, **options)]
             else:
-                done = [self._impose(_KINDS[act], _person(who), **options)]
+                done = [self._impose(_KINDS[act], person_named(who), **options)]
         except SanctionRefused as refusal:
             raise CommandError(str(refusal)) from None
         if options["json"]:
@@ -92,13 +89,6 @@ class Command(BaseCommand):
         if sanction is None:
             raise CommandError("There is no sanction of that number: see `manage.py sanction list NAME`.")
         return sanctions.lift(sanction=sanction, by=None, why=reason, source=_SOURCE, dry_run=dry_run)
-
-
-def _person(name: str) -> User:
-    try:
-        return User.objects.get_by_natural_key(name)
-    except User.DoesNotExist:
-        raise CommandError("There is nobody of that name.") from None
 
 
 def _end(hours: int | None, until: str | None) -> datetime:

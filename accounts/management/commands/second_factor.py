@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import io
 import json
-from argparse import RawDescriptionHelpFormatter
 from typing import Any
 
 import segno
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from accounts.management.people import person_named
 from accounts.models import User
 from accounts.services import second_factor
+from securechat.management.explained import ExplainedCommand
 
 EXAMPLES = """
 examples:
@@ -27,13 +28,9 @@ exit codes: 0 done; 1 nobody of that name, or no operator.
 """
 
 
-class Command(BaseCommand):
+class Command(ExplainedCommand):
     help = "Shows, makes or removes the second factor that an operator needs in the admin."
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(
-            prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, epilog=EXAMPLES, **kwargs
-        )
+    examples = EXAMPLES
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("act", choices=["show", "enrol", "reset"])
@@ -42,10 +39,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="show: as JSON")
 
     def handle(self, *args: Any, act: str, username: str, **options: Any) -> None:
-        try:
-            user = User.objects.get_by_natural_key(username)
-        except User.DoesNotExist:
-            raise CommandError("There is nobody of that name.") from None
+        user = person_named(username)
         if act == "show":
             self._show(user, as_json=options["json"])
         elif act == "enrol":

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from argparse import RawDescriptionHelpFormatter
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from accounts.errors import UsernameTaken
 from friends import first_version
 from friends.first_version import STATUSES, FirstVersionUnreadable, Plan, Status
 from friends.services.first_version import carry_over, people_named
+from securechat.management.explained import ExplainedCommand
 
 EXAMPLES = """
 examples:
@@ -35,13 +35,9 @@ NO_MESSAGES = (
 _REPORT_EVERY = 20
 
 
-class Command(BaseCommand):
+class Command(ExplainedCommand):
     help = "Carries over the people and friendships of the first version's SQLite database."
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(
-            prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, epilog=EXAMPLES, **kwargs
-        )
+    examples = EXAMPLES
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(

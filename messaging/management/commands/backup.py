@@ -6,14 +6,13 @@ import hashlib
 import json
 import signal
 import sys
-from argparse import RawDescriptionHelpFormatter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError
 from django.utils import timezone
 
@@ -24,6 +23,7 @@ from securechat.backup.encryption import EncryptingWriter, Secret
 from securechat.backup.key_bundle import Bundle
 from securechat.backup.new_file import new_file
 from securechat.backup.snapshot import NotReady, write_snapshot
+from securechat.management.explained import ExplainedCommand
 
 NOT_MADE, NOT_RECORDED = 1, 3
 EXAMPLES = """
@@ -45,13 +45,9 @@ exit codes: 0 made; 1 not made, and nothing is left of it; 2 wrong usage; 3 made
 """
 
 
-class Command(BaseCommand):
+class Command(ExplainedCommand):
     help = "Writes an encrypted archive of the database, while the server runs."
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(
-            prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, epilog=EXAMPLES, **kwargs
-        )
+    examples = EXAMPLES
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", type=Path, metavar="FILE", help="the archive; it must not exist")

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser
 from typing import Any, get_args
 from uuid import UUID
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from messaging import demo_attacks
 from messaging.demo_attacks import DemoAttackRefused, Kind
 from securechat import audit
+from securechat.management.explained import ExplainedCommand
 
 
-class Command(BaseCommand):
+class Command(ExplainedCommand):
     help = (
         "Attacks a conversation of the people that `make demo` makes, in the database, as whoever runs a server could.\n"
         "Leave the chat open in a browser: the alarm comes without a reload. One attack at a time; --undo repairs it.\n\n"
@@ -28,11 +29,6 @@ class Command(BaseCommand):
         "  manage.py demo_attack flip-byte            change it, and look at the open chat\n"
         "  manage.py demo_attack --undo               repair it, byte for byte\n"
     )
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
-        return super().create_parser(
-            prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, **kwargs
-        )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("attack", nargs="?", choices=get_args(Kind))

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from argparse import RawDescriptionHelpFormatter
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.utils import timezone
 
-from accounts.models import BrowserSession, User
+from accounts.management.people import person_named
+from accounts.models import BrowserSession
 from accounts.services import people
 from messaging.services import retention
 from securechat import audit
+from securechat.management.explained import ExplainedCommand
 
 EXAMPLES = """
 examples:
@@ -30,13 +31,9 @@ exit codes: 0 done, or a dry run; 1 not done, and why.
 _SOURCE = "command:expire_sessions"
 
 
-class Command(BaseCommand):
+class Command(ExplainedCommand):
     help = "Ends sessions that were not used for some days, all of one person, or everybody's."
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(
-            prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, epilog=EXAMPLES, **kwargs
-        )
+    examples = EXAMPLES
 
     def add_arguments(self, parser: CommandParser) -> None:
         which = parser.add_mutually_exclusive_group(required=True)
@@ -62,9 +59,7 @@ class Command(BaseCommand):
             self.stdout.write(f"{count:,} {words} {'would be ended' if dry_run else 'ended'}.")
 
     def _of_person(self, name: str, reason: str, *, dry_run: bool) -> int:
-        user = User.objects.filter(folded_name=name.lower()).first()
-        if user is None:
-            raise CommandError("There is nobody of that name.")
+        user = person_named(name)
         count = BrowserSession.objects.filter(user=user).count()
         if not dry_run:
             people.sign_out(user=user, by=None, source=_SOURCE, why=reason)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from argparse import RawDescriptionHelpFormatter
 from typing import Any
 
 import redis
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandParser
 
+from accounts.management.people import person_named
 from accounts.models import User
 from messaging import presence
+from securechat.management.explained import ExplainedCommand
 
 UNKNOWN = 3
 EXAMPLES = """
@@ -27,13 +28,9 @@ exit codes: 0 said; 1 there is nobody of that name; 3 unknown, as Redis does not
 """
 
 
-class Command(BaseCommand):
+class Command(ExplainedCommand):
     help = "Says how many people are online, or whether one is. Changes nothing."
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(
-            prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, epilog=EXAMPLES, **kwargs
-        )
+    examples = EXAMPLES
 
     def add_arguments(self, parser: CommandParser) -> None:
         which = parser.add_mutually_exclusive_group()
@@ -58,9 +55,7 @@ class Command(BaseCommand):
             self._say(found)
 
     def _of(self, name: str) -> dict[str, Any]:
-        user = User.objects.filter(folded_name=name.lower(), deleted_at=None).first()
-        if user is None:
-            raise CommandError("There is nobody of that name.")
+        user = person_named(name)
         online = presence.is_online([user.pk])[user.pk]
         if online is None:
             raise redis.RedisError

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from argparse import RawDescriptionHelpFormatter
 from functools import partial
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError
 from django.utils import timezone
 
 from messaging.services.retention import outlived, prune
 from securechat import audit
+from securechat.management.explained import ExplainedCommand
 
 EXAMPLES = """
 examples:
@@ -30,13 +30,9 @@ exit codes: 0 done, or a dry run; 1 stopped by the database, and what was remove
 """
 
 
-class Command(BaseCommand):
+class Command(ExplainedCommand):
     help = "Removes what has outlived its time. Messages are not among it."
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(
-            prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, epilog=EXAMPLES, **kwargs
-        )
+    examples = EXAMPLES
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--dry-run", action="store_true", help="count, and remove nothing")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from argparse import RawDescriptionHelpFormatter
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import redis
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError
 
 from messaging import presence
@@ -21,6 +20,7 @@ from securechat.backup.key_bundle import Bundle, BundleInvalid, OtherKeys
 from securechat.backup.loading import Loss, NotTheSame, PeopleInIt, load, what_would_be_lost
 from securechat.backup.snapshot import NotReady
 from securechat.backup.verifying import KeysDoNotFit, OtherVersion, Verified, verify
+from securechat.management.explained import ExplainedCommand
 
 NOT_RESTORED, NOT_GOOD, KEYS_DO_NOT_FIT, OTHER_VERSION = 1, 3, 4, 5
 EXAMPLES = """
@@ -47,14 +47,10 @@ not its key; 4 the server's own keys are missing or do not fit the archive; 5 th
 """
 
 
-class Command(BaseCommand):
+class Command(ExplainedCommand):
     help = "Verifies a backup, or puts it into the database."
     requires_system_checks = []
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(
-            prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, epilog=EXAMPLES, **kwargs
-        )
+    examples = EXAMPLES
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", type=Path, metavar="FILE", help="the archive")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import transaction
 
 from accounts.services.rotation import count_hashes_of_older_peppers, rotate_seals
@@ -18,6 +18,7 @@ from friends.services.rows import lock_index_key
 from messaging.services.rotation import rotate_epoch_records, rotate_reporter_indexes, rotate_reports
 from securechat import audit, sealed
 from securechat.key_rotation import Progress, RowsDoNotOpen, Walk, changing_key_file
+from securechat.management.explained import ExplainedCommand
 
 _ROTATIONS: dict[sealed.RotatingPurpose, Callable[[Walk], list[Progress]]] = {
     "fernet": lambda how: [rotate_friend_names(how)],
@@ -27,7 +28,7 @@ _ROTATIONS: dict[sealed.RotatingPurpose, Callable[[Walk], list[Progress]]] = {
 }
 
 
-class Command(BaseCommand):
+class Command(ExplainedCommand):
     help = (
         "Makes a new key for one purpose and writes every row anew under it, while the server runs.\n\n"
         "Old keys stay in the key file, so that backups and rows not yet written anew can be read. Killed half-way, run it\n"
@@ -41,11 +42,6 @@ class Command(BaseCommand):
         "  manage.py rotate_keys seal               do it\n"
         "  manage.py rotate_keys seal --forget-old  then, when no backup needs them any more, drop the old keys\n"
     )
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
-        return super().create_parser(
-            prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, **kwargs
-        )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("purpose", choices=get_args(sealed.RotatingPurpose))

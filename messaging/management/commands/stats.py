@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from argparse import RawDescriptionHelpFormatter
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
 from messaging.services.stats import gather
+from securechat.management.explained import ExplainedCommand
 
 EXAMPLES = """
 examples:
@@ -20,13 +20,9 @@ Messages are counted by the number that each conversation has come to, not by wa
 """
 
 
-class Command(BaseCommand):
+class Command(ExplainedCommand):
     help = "Counts people, friendships, conversations, messages, reports and sanctions. Changes nothing."
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(
-            prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, epilog=EXAMPLES, **kwargs
-        )
+    examples = EXAMPLES
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--json", action="store_true", help="as JSON")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from argparse import RawDescriptionHelpFormatter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from messaging import proofs
 from messaging.proofs import NotAProof, ProofReport, Signatory
+from securechat.management.explained import ExplainedCommand
 
 DOES_NOT_HOLD, NOT_CHECKED = 1, 2
 EXAMPLES = """
@@ -33,14 +33,10 @@ exit codes: 0 the proof holds; 1 it does not hold, and why; 2 it could not be ch
 """
 
 
-class Command(BaseCommand):
+class Command(ExplainedCommand):
     help = "Checks a proof file offline: both signed heads, both key chains, and the fingerprints of all messages."
     requires_system_checks = []
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(
-            prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, epilog=EXAMPLES, **kwargs
-        )
+    examples = EXAMPLES
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", metavar="FILE", help="the proof; - for standard input")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from argparse import RawDescriptionHelpFormatter
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from messaging.models import Report
 from messaging.services.reports import CheckedMessage, CheckedReport, check_report
+from securechat.management.explained import ExplainedCommand
 from securechat.sealed import SealBroken
 
 NOT_VERIFIED, NOT_CHECKED = 1, 2
@@ -27,14 +27,10 @@ does not open.
 """
 
 
-class Command(BaseCommand):
+class Command(ExplainedCommand):
     help = "Checks the evidence of a report again, from the report alone."
     requires_system_checks = []
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(
-            prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, epilog=EXAMPLES, **kwargs
-        )
+    examples = EXAMPLES
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("id", metavar="ID", type=int, help="the report's number, as in the admin")

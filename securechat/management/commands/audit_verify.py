@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from argparse import RawDescriptionHelpFormatter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import DatabaseError
 
 from securechat import audit
 from securechat.audit import AuditEvent, BrokenChain
+from securechat.management.explained import ExplainedCommand
 
 BROKEN, NOT_CHECKED = 1, 2
 _PROGRESS_EVENTS = 10_000
@@ -35,13 +35,9 @@ exit codes: 0 the trail is whole; 1 it is not, or a guard of the database is off
 """
 
 
-class Command(BaseCommand):
+class Command(ExplainedCommand):
     help = "Checks that no event of the audit trail was changed or removed. Changes nothing."
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(
-            prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, epilog=EXAMPLES, **kwargs
-        )
+    examples = EXAMPLES
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--expect", metavar="N:HASH", help="a head that was printed earlier")

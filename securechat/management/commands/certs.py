@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser
 from datetime import UTC, datetime
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError
 
 from securechat import audit, certificates
 from securechat.certificates import CertificateProblem, CertificateSummary
+from securechat.management.explained import ExplainedCommand
 
 EXAMPLES = """
 examples:
@@ -25,14 +26,10 @@ CERTIFICATE_HOSTS lists the names and addresses. To use a certificate from elsew
 """
 
 
-class Command(BaseCommand):
+class Command(ExplainedCommand):
     help = "Makes, renews and shows the server's own root certificate and the certificate it serves with."
     requires_system_checks = []
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(
-            prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, epilog=EXAMPLES, **kwargs
-        )
+    examples = EXAMPLES
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("act", choices=["init", "renew", "show"])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from argparse import RawDescriptionHelpFormatter
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
 from securechat.doctor.checks import examine
 from securechat.doctor.finding import State, as_json, as_text
+from securechat.management.explained import ExplainedCommand
 
 EXAMPLES = """
 examples:
@@ -23,14 +23,10 @@ exit codes: 0 nothing fails (there may be warnings); 1 something fails.
 """
 
 
-class Command(BaseCommand):
+class Command(ExplainedCommand):
     help = "Looks at everything a deployment needs, and says how to mend what is wrong. Changes nothing."
     requires_system_checks = []
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(
-            prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, epilog=EXAMPLES, **kwargs
-        )
+    examples = EXAMPLES
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--json", action="store_true", help="as JSON")

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import DatabaseError
 
 from securechat import audit, sealed, sealed_columns
 from securechat.key_rotation import changing_key_file
+from securechat.management.explained import ExplainedCommand
 
 
-class Command(BaseCommand):
+class Command(ExplainedCommand):
     help = (
         "Makes the server's key file (KEYS_FILE, mode 0600) when there is none.\n\n"
         "Without these keys nobody can log in and no friendship can be read, so keep a copy of the file apart from\n"
@@ -24,11 +25,6 @@ class Command(BaseCommand):
         "  KEYS_FILE=/etc/securechat/keys.json manage.py init_keys\n"
     )
     requires_system_checks: list[str] = []
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
-        return super().create_parser(
-            prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, **kwargs
-        )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """None of its own."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from daphne.server import Server as _  # noqa: F401 - installs the reactor, before anything imports Twisted's own
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.utils.module_loading import import_string
@@ -25,6 +25,7 @@ from twisted.internet.threads import deferToThread
 from securechat import assets, certificates, sealed
 from securechat.assets import BuildMissing
 from securechat.certificates import CertificateProblem
+from securechat.management.explained import ExplainedCommand
 from securechat.pulse import Pulse
 from securechat.serving.proxied import UnknownProxy, trusted_networks
 from securechat.serving.server import CannotListen, GuardedServer, bind
@@ -36,10 +37,25 @@ logger = logging.getLogger(__name__)
 _LOOK_AT_CERTIFICATE_EVERY_SECONDS = 6 * 60 * 60
 
 
-class Command(BaseCommand):
+EXAMPLES = """
+examples:
+  manage.py serve                               at PUBLIC_ORIGIN's port, for this computer
+  manage.py serve --address 0.0.0.0 --port 443  for the network; LISTEN_ADDRESS and LISTEN_PORT say the same for good
+  manage.py doctor                              when it does not start: what is wrong, and how to mend it
+
+It needs keys (init_keys), a database (migrate) and static files (make build), and says which is missing. SIGTERM closes sockets with
+1012, stores what waits and ends within 5 s.
+
+exit codes: 0 told to stop; 1 it could not start, and why.
+"""
+
+
+class Command(ExplainedCommand):
     help = (
         "Serves SecureChat over HTTPS until SIGTERM or Ctrl-C. Without REDIS_URL it runs a Valkey of its own."
     )
+
+    examples = EXAMPLES
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--address", default=settings.LISTEN_ADDRESS, help="default: LISTEN_ADDRESS")

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError
 
 from securechat import asset_check, assets, builds, certificates
 from securechat.asset_check import Difference, Server, ServerUnreachable
 from securechat.assets import Build, BuildMissing
+from securechat.management.explained import ExplainedCommand
 
 DIFFERENT, NOT_CHECKED = 1, 2
 EXAMPLES = """
@@ -33,14 +34,10 @@ exit codes: 0 everything matches; 1 something differs, named line by line; 2 it 
 """
 
 
-class Command(BaseCommand):
+class Command(ExplainedCommand):
     help = "Compares the client's files, on the disk and as a running server answers, with the manifest of the build."
     requires_system_checks = []
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        return super().create_parser(
-            prog_name, subcommand, formatter_class=RawDescriptionHelpFormatter, epilog=EXAMPLES, **kwargs
-        )
+    examples = EXAMPLES
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--url", metavar="ORIGIN", help="the server to ask; default: PUBLIC_ORIGIN")
