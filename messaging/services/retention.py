@@ -14,49 +14,60 @@ from typing import Any
 from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.db import models, transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Q
 
 from accounts.models import BrowserSession, User
 from accounts.services import sessions
-from friends.models import Friendship
-from friends.services import peers_of
+from friends.models import Friendship, own_indexes
+from friends.services import Side1, friend_ids_of
 from messaging.models import Report
 
 AT_ONCE = 500
 """Rows of one transaction: a running server waits for no longer than these take."""
 
 
+def _all(rows: list[Any]) -> list[Any]:
+    return rows
+
+
 @dataclass(frozen=True)
 class Outlived:
-    """Rows of one kind. ``rows`` are found anew for each batch, so a run that was killed is simply begun again."""
+    """Rows of one kind: ``candidates`` by their age, and of a batch of these the ones that ``choose`` leaves."""
 
     what: str
-    rows: Callable[[datetime], models.QuerySet[Any]]
-    remove: Callable[[list[Any]], None]
+    candidates: Callable[[datetime], models.QuerySet[Any]]
+    choose: Callable[[list[Any]], list[Any]] = _all
+
+    def batches(self, now: datetime) -> Iterator[list[Any]]:
+        """In the order of their keys, so that none is looked at twice; a run that was killed is simply begun again."""
+        rows, last = self.candidates(now).order_by("pk"), None
+        while some := list((rows if last is None else rows.filter(pk__gt=last))[:AT_ONCE]):
+            last = some[-1].pk
+            yield self.choose(some)
+
+    def count(self, now: datetime) -> int:
+        return sum(map(len, self.batches(now)))
 
 
 def outlived() -> tuple[Outlived, ...]:
     return (
-        Outlived("sessions that are over", _ended_sessions, _delete),
-        Outlived("reports that were closed long ago", _old_reports, _delete),
-        Outlived("requests that were refused long ago", _refused_requests, _delete),
-        Outlived("conversations of two deleted people", _conversations_of_nobody, _delete),
-        Outlived("names of deleted people", _names_of_nobody, _delete),
+        Outlived("sessions that are over", _ended_sessions),
+        Outlived("reports that were closed long ago", _old_reports),
+        Outlived("requests that were refused long ago", _refused_requests),
+        Outlived("conversations of two deleted people", _of_deleted_people, _whose_friends_are_gone),
+        Outlived("names of deleted people", _deleted_people, _without_a_friendship),
     )
 
 
 def prune(kind: Outlived, now: datetime, report: Callable[[int], None] = lambda done: None) -> int:
     """Removes all of that kind, a batch for each transaction; how many. ``report`` hears how many so far."""
     done = 0
-    while True:
-        with transaction.atomic():
-            some = list(kind.rows(now)[:AT_ONCE])
-            kind.remove(some)
-        done += len(some)
+    for some in kind.batches(now):
         if some:
+            type(some[0])._default_manager.filter(pk__in=[row.pk for row in some]).delete()
+            done += len(some)
             report(done)
-        if len(some) < AT_ONCE:
-            return done
+    return done
 
 
 def idle_sessions(*, since: datetime) -> models.QuerySet[BrowserSession]:
@@ -76,11 +87,11 @@ def end_idle_sessions(*, since: datetime) -> int:
 
 
 def _ended_sessions(now: datetime) -> models.QuerySet[Session]:
-    return Session.objects.filter(expire_date__lt=now).order_by("expire_date")
+    return Session.objects.filter(expire_date__lt=now)
 
 
 def _old_reports(now: datetime) -> models.QuerySet[Report]:
-    return Report.objects.filter(closed_at__lt=now - settings.REPORT_KEPT).order_by("pk")
+    return Report.objects.filter(closed_at__lt=now - settings.REPORT_KEPT)
 
 
 def _refused_requests(now: datetime) -> models.QuerySet[Friendship]:
@@ -88,34 +99,30 @@ def _refused_requests(now: datetime) -> models.QuerySet[Friendship]:
     kept = max(settings.REFUSED_REQUEST_KEPT, settings.FRIEND_REQUEST_PAUSE)
     return Friendship.objects.filter(
         status=Friendship.Status.REJECT, was_approved=False, answered_at__lt=now - kept
-    ).order_by("pk")
+    )
 
 
-def _conversations_of_nobody(now: datetime) -> models.QuerySet[Friendship]:
-    """Those whose asker is gone, and then those of them whose friend is, too: the friend's name is sealed."""
-    keys = [row.pk for row in _without_anybody(Friendship.objects.filter(sender__deleted_at__lt=now))]
-    return Friendship.objects.filter(pk__in=keys).order_by("pk")
+def _of_deleted_people(now: datetime) -> models.QuerySet[Friendship]:
+    """Found under who asked first: the friend's name is sealed."""
+    return Friendship.objects.filter(sender__deleted_at__lt=now)
 
 
-def _without_anybody(rows: models.QuerySet[Friendship]) -> Iterator[Friendship]:
-    found = 0
-    for row in rows.select_related("sender").order_by("pk").iterator(AT_ONCE):
-        peer = peers_of(row.sender, [row]).get(row.pk)
-        if peer is None or peer.is_deleted:
-            yield row
-            found += 1
-            if found == AT_ONCE:
-                return
+def _whose_friends_are_gone(rows: list[Friendship]) -> list[Friendship]:
+    friend_ids = friend_ids_of(Side1(row.pk, row.friend_sealed, bytes(row.friend_index)) for row in rows)
+    there = User.objects.filter(pk__in=set(friend_ids.values()), deleted_at=None)
+    ids_there = set(there.values_list("pk", flat=True))
+    return [row for row in rows if friend_ids.get(row.pk) not in ids_there]
 
 
-def _names_of_nobody(now: datetime) -> models.QuerySet[User]:
+def _deleted_people(now: datetime) -> models.QuerySet[User]:
+    return User.objects.filter(deleted_at__lt=now)
+
+
+def _without_a_friendship(people: list[User]) -> list[User]:
     """Nobody has a conversation with them any more."""
-    asked = Friendship.objects.filter(sender=OuterRef("pk"))
-    gone = User.objects.filter(deleted_at__lt=now).exclude(Exists(asked)).order_by("pk")
-    alone = [user.pk for user in gone[: 10 * AT_ONCE] if not Friendship.objects.involving(user).exists()]
-    return User.objects.filter(pk__in=alone).order_by("pk")
-
-
-def _delete(rows: list[Any]) -> None:
-    if rows:
-        type(rows[0])._default_manager.filter(pk__in=[row.pk for row in rows]).delete()
+    indexes = {index: person.pk for person in people for index in own_indexes(person.pk)}
+    rows = Friendship.objects.filter(Q(sender__in=people) | Q(friend_index__in=list(indexes)))
+    needed = set()
+    for sender, index in rows.values_list("sender_id", "friend_index"):
+        needed |= {sender, indexes.get(bytes(index))}
+    return [person for person in people if person.pk not in needed]

@@ -24,7 +24,7 @@ from messaging.models import Envelope, Report
 from messaging.services import reports, retention
 from securechat.audit import AuditEvent
 from tests import factories
-from tests.messaging.conftest import Person, befriend
+from tests.messaging.conftest import Person, befriend, make_person
 from tests.messaging.test_reading import fill
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -96,6 +96,28 @@ def test_what_nobody_has_any_more_goes(a: Person, b: Person, conversation: UUID)
     assert pruned() == {"conversations of two deleted people": 1, "names of deleted people": 2}
     assert not Friendship.objects.exists()
     assert not User.objects.exists()
+
+
+def test_all_that_nobody_has_is_counted_and_found_behind_what_is_kept(
+    a: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More than a batch, and after rows of deleted people whose friends are there."""
+    monkeypatch.setattr(retention, "AT_ONCE", 2)
+    for number in range(7):
+        befriend(make_person(f"Kept{number}"), a)  # Found under the deleted person who asked.
+        befriend(a, make_person(f"Asked{number}"))  # And under the friend who was asked.
+    for number in range(5):
+        befriend(make_person(f"Gone{number}"), make_person(f"Lost{number}"))
+    long_ago = timezone.now() - LONG_AGO
+    Session.objects.all().delete()
+    User.objects.exclude(pk=a.user.pk).update(deleted_at=long_ago, is_active=False)
+    expected = {"conversations of two deleted people": 5, "names of deleted people": 10}
+
+    assert pruned("--dry-run") == {"conversations of two deleted people": 5}
+    assert pruned() == expected
+    assert Friendship.objects.count() == 14
+    assert User.objects.count() == 15
+    assert pruned() == {}
 
 
 def test_a_run_that_was_stopped_is_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,7 +44,7 @@ class Command(ExplainedCommand):
         try:
             for kind in outlived():
                 if dry_run:
-                    counts[kind.what] = kind.rows(now).count()
+                    counts[kind.what] = kind.count(now)
                 else:
                     counts[kind.what] = prune(kind, now, partial(self._show, kind.what))
             if not dry_run:
