@@ -14,12 +14,12 @@ from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
-from accounts.abuse_signals import KEPT_DAYS, DailySignal, reporters_of, signals_of
 from accounts.errors import DeletionRefused
 from accounts.invite_admin import InviteAdmin
-from accounts.models import User
+from accounts.models import DailySignal, User
 from accounts.sanction_admin import SanctionsInline, SanctionsOfPeople, operator_of
 from accounts.services import deletion, people, second_factor, sessions
+from accounts.services.abuse_signals import KEPT_DAYS, reporters_of, signals_of
 from accounts.session_admin import BrowserSessionAdmin, SessionsInline
 from securechat import audit
 from securechat.audited_admin import AuditedModelAdmin, ReasonForm, ask_first

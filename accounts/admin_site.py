@@ -19,11 +19,11 @@ from django.utils.safestring import mark_safe
 from django.views.decorators.cache import never_cache
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from accounts import abuse_signals, front_page, throttling, views
+from accounts import front_page, throttling, views
 from accounts.errors import ShutOut
 from accounts.models import User
 from accounts.page_data import PLAIN_FORM_REFUSED, page_data
-from accounts.services import operators, sanctions, second_factor
+from accounts.services import abuse_signals, operators, sanctions, second_factor
 from accounts.wire import is_auth_key
 from securechat import audit
 from securechat.errors import DomainError, TooFast

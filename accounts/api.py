@@ -16,7 +16,7 @@ from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods, require_POST
 from pydantic import Field
 
-from accounts import abuse_signals, throttling
+from accounts import throttling
 from accounts.destinations import may_go_to
 from accounts.errors import KeysMissing, MalformedRequest, WrongCredentials
 from accounts.json_api import (
@@ -38,7 +38,17 @@ from accounts.json_api import (
     takes,
     vault_data,
 )
-from accounts.services import deletion, export, operators, passwords, recovery, renewal, sessions, vaults
+from accounts.services import (
+    abuse_signals,
+    deletion,
+    export,
+    operators,
+    passwords,
+    recovery,
+    renewal,
+    sessions,
+    vaults,
+)
 from accounts.sign_in import session_key_of, sign_in, staying_signed_in
 from accounts.wire import encode_base64url
 from securechat import metrics

@@ -10,7 +10,8 @@ class AccountsConfig(AppConfig):
     verbose_name = "Accounts"
 
     def ready(self) -> None:
-        from accounts import abuse_signals, front_page, stock_admin  # These need the models to be loaded.
+        from accounts import front_page, stock_admin  # These need the models to be loaded.
+        from accounts.services import abuse_signals
         from accounts.services.rotation import find_pepper_of
         from securechat import pulse
 

@@ -14,9 +14,9 @@ from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods
 from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 
-from accounts import abuse_signals
 from accounts.errors import FieldsRefused, MalformedRequest, SignedOut
 from accounts.models import User
+from accounts.services import abuse_signals
 from accounts.services.sessions import ShownSession
 from accounts.services.vaults import DoorContent, DoorKind, NewKeys, StoredKeys, VaultBox
 from accounts.wire import (

@@ -17,9 +17,9 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from accounts import abuse_signals
 from accounts.models import User
 from accounts.page_data import page_data
+from accounts.services import abuse_signals
 from friends import services
 from friends.errors import FriendshipNotFound
 from friends.forms import AddFriendForm, chosen_ids

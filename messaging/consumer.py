@@ -15,9 +15,8 @@ from django.conf import settings
 from django.db import DatabaseError
 from django.http import parse_cookie
 
-from accounts import abuse_signals
 from accounts.models.browser_session import Details
-from accounts.services import key_chain
+from accounts.services import abuse_signals, key_chain
 from accounts.services.key_chain import Standing
 from accounts.user_agent import describe
 from messaging import protocol, sessions

@@ -9,14 +9,13 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from django.conf import settings
-from django.db import DatabaseError, connections, models, transaction
-from django.db.models import F
+from django.db import DatabaseError, connection, connections, models, transaction
 from django.utils import timezone
 
 from securechat import __version__, metrics
@@ -63,6 +62,22 @@ class DailyCount(models.Model):
 
     def __str__(self) -> str:
         return f"{self.day} {self.what}"
+
+
+def add_up(
+    model: type[models.Model], *, keys: Sequence[str], amounts: Sequence[str], rows: Iterable[tuple[Any, ...]]
+) -> None:
+    """Adds the amounts to the rows with these keys, or makes them. Always in the same order, so that processes do not deadlock."""
+    quote = connection.ops.quote_name
+    table, columns = quote(model._meta.db_table), [quote(name) for name in (*keys, *amounts)]
+    sums = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in columns[len(keys) :])
+    statement = (
+        f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join(['%s'] * len(columns))}) "  # noqa: S608
+        f"ON CONFLICT ({', '.join(columns[: len(keys)])}) DO UPDATE SET {sums}"
+    )
+    if some := sorted(rows):
+        with connection.cursor() as cursor:
+            cursor.executemany(statement, some)
 
 
 _with_each_beat: list[Callable[[], None]] = []
@@ -117,9 +132,8 @@ class Pulse:
                 },
             )
             ServerProcess.objects.filter(seen_at__lt=now - _FORGOTTEN_AFTER).delete()
-            for what, count in (refusals - self._told).items():
-                row, _ = DailyCount.objects.get_or_create(day=now.date(), what=what)
-                DailyCount.objects.filter(pk=row.pk).update(count=F("count") + count)
+            rows = [(now.date(), what, count) for what, count in (refusals - self._told).items()]
+            add_up(DailyCount, keys=("day", "what"), amounts=("count",), rows=rows)
             DailyCount.objects.filter(day__lt=now.date() - timedelta(days=KEPT_DAYS)).delete()
             for act in _with_each_beat:
                 act()

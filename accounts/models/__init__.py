@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from accounts.abuse_signals import DailySignal
 from accounts.models.browser_session import BrowserSession
+from accounts.models.daily_signal import DailySignal
 from accounts.models.invite import Invite, InviteQuerySet
 from accounts.models.key_chain import KeyChainEntry
 from accounts.models.sanction import Sanction, SanctionQuerySet

@@ -13,11 +13,10 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
-from accounts import abuse_signals
-from accounts.abuse_signals import DailySignal, signals_of
 from accounts.front_page import Plot
-from accounts.models import Sanction, User
-from accounts.services import sanctions
+from accounts.models import DailySignal, Sanction, User
+from accounts.services import abuse_signals, sanctions
+from accounts.services.abuse_signals import signals_of
 from messaging.models import Report
 from messaging.services import reports
 from securechat import certificates, logs, metrics, pulse

@@ -19,8 +19,8 @@ from django.test import Client
 from pytest_django import Settings
 
 import friends.views
-from accounts import abuse_signals
 from accounts.models import User
+from accounts.services import abuse_signals
 from messaging import protocol
 from securechat import certificates, logs, metrics
 from securechat.asgi import application

@@ -12,40 +12,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
-from django.conf import settings
-from django.db import models, transaction
-from django.db.models import F, Sum
+from django.db import transaction
+from django.db.models import Sum
 from django.utils import timezone
 
+from accounts.models import DailySignal, User
 from accounts.names import fold, is_valid
-
-if TYPE_CHECKING:
-    from django_stubs_ext.db.models import TypedModelMeta
-
-    from accounts.models import User
-else:
-    TypedModelMeta = object
+from securechat import pulse
 
 T = TypeVar("T")
 KEPT_DAYS = 30
 _MOST_WAITING = 10_000  # Of different people in one beat; more are not noted.
-
-
-class DailySignal(models.Model):
-    """Of one account and day."""
-
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="daily_signals")
-    day = models.DateField()
-    wrong_passwords = models.PositiveIntegerField(default=0)
-    too_fast = models.PositiveIntegerField(default=0)
-
-    class Meta(TypedModelMeta):
-        constraints = [models.UniqueConstraint(fields=["user", "day"], name="daily_signal_one_per_day")]
-
-    def __str__(self) -> str:
-        return f"Signals of {self.user_id} on {self.day}"
 
 
 @dataclass(frozen=True)
@@ -78,15 +57,15 @@ def _note(counts: Counter[T], key: T) -> None:
 
 def write() -> None:
     """With each beat of the process's pulse, in its transaction."""
-    from accounts.models import User
-
     with _lock:
         by_name, by_id = dict(_wrong_passwords), dict(_too_fast)
     ids = dict(User.objects.filter(folded_name__in=by_name, deleted_at=None).values_list("folded_name", "pk"))
     there = set(User.objects.filter(pk__in=by_id, deleted_at=None).values_list("pk", flat=True))
-    _add({ids[name]: count for name, count in by_name.items() if name in ids}, "wrong_passwords")
-    _add({user_id: count for user_id, count in by_id.items() if user_id in there}, "too_fast")
-    DailySignal.objects.filter(day__lt=timezone.now().date() - timedelta(days=KEPT_DAYS)).delete()
+    wrong = {ids[name]: count for name, count in by_name.items() if name in ids}
+    today = timezone.now().date()
+    rows = [(user_id, today, wrong.get(user_id, 0), by_id.get(user_id, 0)) for user_id in there | set(wrong)]
+    pulse.add_up(DailySignal, keys=("user_id", "day"), amounts=("wrong_passwords", "too_fast"), rows=rows)
+    DailySignal.objects.filter(day__lt=today - timedelta(days=KEPT_DAYS)).delete()
     transaction.on_commit(partial(_forget, by_name, by_id))
 
 
@@ -98,13 +77,6 @@ def _forget(by_name: Mapping[str, int], by_id: Mapping[int, int]) -> None:
         for counts in (_wrong_passwords, _too_fast):
             for key in [key for key, count in counts.items() if count <= 0]:
                 del counts[key]
-
-
-def _add(counts: Mapping[int, int], column: str) -> None:
-    today = timezone.now().date()
-    for user_id, count in sorted(counts.items()):  # Two processes at once meet in one order.
-        row, _ = DailySignal.objects.get_or_create(user_id=user_id, day=today)
-        DailySignal.objects.filter(pk=row.pk).update(**{column: F(column) + count})
 
 
 def signals_of(user: User) -> Signals:
