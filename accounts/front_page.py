@@ -180,11 +180,3 @@ def register_own() -> None:
     register(sign_ups, permission="accounts.view_user", order=40)
     register(refusals, permission="accounts.view_user", order=50)
     register(server, permission="", order=60)
-
-
-def durations(seconds: float) -> str:
-    """In the largest unit that says something."""
-    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
-        if seconds >= size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"

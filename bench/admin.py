@@ -13,7 +13,6 @@ import json
 import os
 import secrets
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,7 +21,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.live_server import ROOT, LiveServer
+from bench.inside import figures_of
 
 if TYPE_CHECKING:
     from django.contrib.admin import ModelAdmin
@@ -50,12 +49,12 @@ def main() -> None:
     name = "admin_postgresql" if arguments.postgresql else "admin"
     with tempfile.TemporaryDirectory(prefix="securechat-bench-", dir=arguments.folder) as folder:
         if not arguments.postgresql:
-            figures = _inside(Path(folder) / "server", {})
+            figures = figures_of("bench.admin", Path(folder) / "server", {})
         else:
             database = PostgreSQL(Path(folder) / "postgresql-data")
             database.start()
             try:
-                figures = _inside(Path(folder) / "server", {"DATABASE_URL": database.url})
+                figures = figures_of("bench.admin", Path(folder) / "server", {"DATABASE_URL": database.url})
             finally:
                 database.stop()
     record(name, figures, command=" ".join(["python -m bench.admin", *sys.argv[1:]]))
@@ -195,22 +194,6 @@ def _moderate(users: list[User]) -> None:
     with transaction.atomic():
         for user in some:
             audit.record("user.warn", by=by, on=f"user:{user.pk}", source="bench")
-
-
-def _inside(folder: Path, settings: dict[str, str]) -> dict[str, Any]:
-    """In a process with that database."""
-    server = LiveServer(folder, port=1, public_port=1, settings=settings)
-    server.prepare()
-    made = subprocess.run(
-        [sys.executable, "-m", "bench.admin", "--inside", *sys.argv[1:]],
-        cwd=ROOT,
-        env=server.environment,
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    figures: dict[str, Any] = json.loads(made.stdout)
-    return figures
 
 
 def _measure(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -13,7 +13,6 @@ import os
 import random
 import re
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 from uuid import UUID
 
-from tests.live_server import ROOT, LiveServer
+from bench.inside import figures_of
 
 PAGE_ROWS = 50
 _FEW = 1_000
@@ -59,32 +58,16 @@ def main() -> None:
         "foreign_conversations": arguments.foreign,
     }
     with tempfile.TemporaryDirectory(prefix="securechat-bench-", dir=arguments.folder) as folder:
-        figures["sqlite"] = _inside(Path(folder) / "sqlite", {})
+        figures["sqlite"] = figures_of("bench.history", Path(folder) / "sqlite", {})
         database = PostgreSQL(Path(folder) / "postgresql-data")
         database.start()
         try:
-            figures["postgresql"] = _inside(Path(folder) / "postgresql", {"DATABASE_URL": database.url})
+            figures["postgresql"] = figures_of(
+                "bench.history", Path(folder) / "postgresql", {"DATABASE_URL": database.url}
+            )
         finally:
             database.stop()
     record("history", figures, command="python -m bench.history " + " ".join(sys.argv[1:]))
-
-
-def _inside(folder: Path, settings: dict[str, str]) -> dict[str, Any]:
-    """In a process with that database."""
-    server = LiveServer(folder, port=1, public_port=1, settings=settings)
-    (folder / "var").mkdir(parents=True)
-    server.manage("init_keys")
-    server.manage("migrate", "--verbosity", "0")
-    made = subprocess.run(
-        [sys.executable, "-m", "bench.history", "--inside", *sys.argv[1:]],
-        cwd=ROOT,
-        env=server.environment,
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    figures: dict[str, Any] = json.loads(made.stdout)
-    return figures
 
 
 def _measure(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -7,9 +7,10 @@ from django.db.models import Count, Min, Q, Sum
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.front_page import Line, Panel, durations, register
+from accounts.front_page import Line, Panel, register
 from messaging import presence
 from messaging.models import Report
+from messaging.report_admin import age_in_words
 from securechat.pulse import ServerProcess
 
 _UNKNOWN = "unknown, as Redis does not answer"
@@ -27,7 +28,7 @@ def reports_that_wait() -> Panel:
     address = reverse("admin:messaging_report_changelist")
     if not found["all"]:
         return Panel("Reports", nothing="None waits.")
-    oldest = durations((now - found["oldest"]).total_seconds())
+    oldest = age_in_words(now - found["oldest"])
     return Panel(
         "Reports",
         [

@@ -122,7 +122,9 @@ def is_online(user_ids: Iterable[int]) -> dict[int, bool | None]:
 
 
 def everybody() -> dict[int, int]:
-    """Who is online, each with how many sockets. Raises ``redis.RedisError``."""
+    """Who is online, each with how many sockets. Raises ``redis.RedisError``, also while processes may still renew theirs."""
+    if _is_settling():
+        raise redis.ConnectionError("It was away a moment ago, and may have forgotten who is online.")
     gone = _sweep_for_pages()
     if gone:
         events.publish(events.PresenceChanged(tuple(gone)))
@@ -144,9 +146,13 @@ def _sweep_for_pages() -> list[int]:
             return gone
 
 
+def _is_settling() -> bool:
+    """Whether not all processes may have renewed what a Redis that was away forgot."""
+    return redis_state.was_away_within(settings.PRESENCE_RENEW + settings.REDIS_TIMEOUT)
+
+
 def _states(user_ids: Sequence[int], counts: Sequence[Any]) -> dict[int, bool | None]:
-    settling = redis_state.was_away_within(settings.PRESENCE_RENEW + settings.REDIS_TIMEOUT)
-    absent = None if settling else False
+    absent = None if _is_settling() else False
     return {
         user_id: absent if count is None else True for user_id, count in zip(user_ids, counts, strict=True)
     }

@@ -110,7 +110,7 @@ class ReportAdmin(SanctionsOfPeople, ReadOnlyAdmin):
 
     @admin.display(description="age", ordering="made_at")
     def age(self, report: Report) -> str:
-        return _duration(timezone.now() - report.made_at)
+        return age_in_words(timezone.now() - report.made_at)
 
     @admin.display(description="reported person", ordering="reported_name")
     def reported_person(self, report: Report) -> str:
@@ -253,7 +253,8 @@ def _count(count: int) -> str:
     return "1 report" if count == 1 else f"{count} reports"
 
 
-def _duration(age: timedelta) -> str:
+def age_in_words(age: timedelta) -> str:
+    """In the largest unit that says something."""
     hours = int(age.total_seconds() // 3600)
     if hours >= 48:
         return f"{hours // 24} days"

@@ -120,7 +120,7 @@ def test_what_waits_is_counted_and_linked(a: Person, b: Person, conversation: UU
     lines = lines_of(text)
 
     assert (lines["wait"], lines["nobody has claimed"], lines["are overdue"]) == ("2", "2", "1")
-    assert lines["age of the oldest"] == "3 d"
+    assert lines["age of the oldest"] == "3 days"
     assert lines["Mute of Alice1"].startswith(f"{timezone.now() + timedelta(hours=5):%Y-%m-%d}")
     assert "/admin/messaging/report/?queue=overdue" in text
 
