@@ -21,6 +21,8 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DatabaseError, connection, models, transaction
 from django.utils import timezone
 
+from securechat.batches import rows_by_key
+
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
     from django.http import HttpRequest
@@ -168,7 +170,7 @@ def verified() -> Iterator[AuditEvent]:
 
     A removed tail leaves a chain that is whole: only a head that was kept elsewhere shows it.
     """
-    yield from checked(AuditEvent.objects.order_by("n").iterator(chunk_size=1000))
+    yield from checked(rows_by_key(AuditEvent.objects.all(), at_once=1_000))
 
 
 def checked(events: Iterable[AuditEvent]) -> Iterator[AuditEvent]:

@@ -142,5 +142,5 @@ def _signals(user: User) -> Iterable[Mapping[str, Any]]:
 
 def _audit_trail(user: User) -> Iterable[Mapping[str, Any]]:
     """What operators did to the account; not who they are."""
-    done = AuditEvent.objects.filter(on=f"user:{user.pk}").order_by("n").iterator()
+    done = AuditEvent.objects.filter(on=f"user:{user.pk}").order_by("n")
     return ({"at": event.at, "action": event.action, "why": event.why} for event in done)

@@ -10,12 +10,13 @@ from accounts.models import User
 from friends.models import Side
 from messaging.models import Conversation, Envelope, EpochRecord, Head, Report
 from messaging.services.conversations import memberships_of
+from securechat.batches import rows_by_key
 
 _ROWS_AT_ONCE = 200
 
 
 def conversations(user: User) -> Iterable[Mapping[str, Any]]:
-    for row in Conversation.objects.visible_to(user).order_by("pk").iterator(_ROWS_AT_ONCE):
+    for row in rows_by_key(Conversation.objects.visible_to(user), at_once=_ROWS_AT_ONCE):
         yield {
             "conversation": row.pk,
             "last_n": row.last_n,
@@ -39,8 +40,8 @@ def heads(user: User) -> Iterable[Mapping[str, Any]]:
 def envelopes(user: User) -> Iterable[Mapping[str, Any]]:
     """Of both people, as each can open them; in order."""
     for conversation, side in _own(user):
-        rows = Envelope.objects.filter(conversation=conversation).order_by("n")
-        for row in rows.iterator(_ROWS_AT_ONCE):
+        rows = Envelope.objects.filter(conversation=conversation)
+        for row in rows_by_key(rows, "n", at_once=_ROWS_AT_ONCE):
             yield {
                 "conversation": conversation,
                 "n": row.n,

@@ -21,6 +21,7 @@ from accounts.services import sessions
 from friends.models import Friendship, own_indexes
 from friends.services import Side1, friend_ids_of
 from messaging.models import Report
+from securechat.batches import batches_by_key
 
 AT_ONCE = 500
 """Rows of one transaction: a running server waits for no longer than these take."""
@@ -39,10 +40,8 @@ class Outlived:
     choose: Callable[[list[Any]], list[Any]] = _all
 
     def batches(self, now: datetime) -> Iterator[list[Any]]:
-        """In the order of their keys, so that none is looked at twice; a run that was killed is simply begun again."""
-        rows, last = self.candidates(now).order_by("pk"), None
-        while some := list((rows if last is None else rows.filter(pk__gt=last))[:AT_ONCE]):
-            last = some[-1].pk
+        """None is looked at twice; a run that was killed is simply begun again."""
+        for some in batches_by_key(self.candidates(now), at_once=AT_ONCE):
             yield self.choose(some)
 
     def count(self, now: datetime) -> int:

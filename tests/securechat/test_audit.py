@@ -122,6 +122,19 @@ def test_a_changed_or_removed_row_is_found(alice: User, tampering: str, n: int, 
     assert broken.value.n == n
 
 
+@pytest.mark.django_db
+def test_a_walk_that_is_broken_off_leaves_nothing_open_in_the_database(alice: User) -> None:
+    three_events(alice)
+    walk = audit.verified()
+    next(walk)
+
+    if connection.vendor == "postgresql":  # SQLite has no cursors of its own to leave open.
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_cursors")
+            assert cursor.fetchone() == (0,)
+    assert len(list(walk)) == 2
+
+
 @pytest.mark.django_db(transaction=True)
 def test_an_append_waits_for_one_that_is_not_committed_yet() -> None:
     """Two that read the same head would both follow it: the second has to be kept from reading it."""

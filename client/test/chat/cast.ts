@@ -367,6 +367,14 @@ export async function write(tab: Tab, text: string): Promise<void> {
 }
 
 /** Waits until nothing is left in the browser's outbox, of any tab. */
+/** Each has written and read something, in this order. */
+export async function greeted(a: Tab, b: Tab): Promise<void> {
+  await write(a, 'hello')
+  await eventually(() => textsOf(b).length === 1, 'the first has arrived')
+  await write(b, 'hi')
+  await eventually(() => [a, b].every((tab) => textsOf(tab).length === 2), 'both have both')
+}
+
 export async function emptied({ database }: Browser): Promise<void> {
   let left = Infinity
   const look = async (): Promise<void> => {

@@ -1,5 +1,5 @@
 import { afterEach, expect, test } from 'vitest'
-import { type Browser, type Cast, cast, eventually, type Tab, textsOf, write } from './cast'
+import { type Browser, type Cast, cast, eventually, greeted, type Tab, textsOf } from './cast'
 
 const started: Browser[] = []
 
@@ -14,9 +14,7 @@ async function deleted(): Promise<Cast & { a: Tab }> {
   const a = await all.alice.tab()
   const b = await all.bob.tab()
   await eventually(() => b.session.selected?.phase === 'ready', 'Bob is ready')
-  await write(a, 'hello')
-  await write(b, 'hi')
-  await eventually(() => textsOf(a).length === 2 && textsOf(b).length === 2, 'both have both')
+  await greeted(a, b)
   b.crash()
   all.server.deleted.add(all.bob.keys.name)
   all.stored.open = false

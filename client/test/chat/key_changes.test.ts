@@ -5,7 +5,7 @@ import { logNext, logStart } from '../../src/crypto/log'
 import { type Bytes, fromBase64url, newUuid, systemRandom, toHex, uuidToBytes } from '../../src/wire/bytes'
 import type { Summary } from '../../src/wire/frames'
 import { decodeHead } from '../../src/wire/objects'
-import { type Browser, type Cast, cast, eventually, Human, type Tab, textsOf, write } from './cast'
+import { type Browser, type Cast, cast, eventually, greeted, Human, type Tab, textsOf, write } from './cast'
 
 const started: Human[] = []
 
@@ -28,12 +28,9 @@ async function start(): Promise<Cast & { a: Tab; b: Tab }> {
   return { ...all, a, b }
 }
 
-/** Each has written and read something. */
 async function acquainted(): Promise<Cast & { a: Tab; b: Tab }> {
   const all = await start()
-  await write(all.a, 'hello')
-  await write(all.b, 'hi')
-  await arrived(2, all.a, all.b)
+  await greeted(all.a, all.b)
   await eventually(() => all.stored.heads.every((head) => head !== null), 'both have confirmed')
   return all
 }
@@ -190,7 +187,7 @@ test('a message of a browser that was signed out, let through by the server, is 
 
   await write(onLost, 'it is me, alice')
 
-  await eventually(() => room(b).entries.length === 4, 'the row arrives')
+  await eventually(() => [a, b].every((tab) => room(tab).entries.length === 4), 'the row arrives at both')
   expect(room(b).entries.at(-1)?.shown).toEqual({ kind: 'alarm', code: 'device_ended' })
   expect(room(a).entries.at(-1)?.shown).toEqual({ kind: 'alarm', code: 'device_ended' })
   expect(textsOf(b)).not.toContain('it is me, alice')

@@ -8,6 +8,7 @@ import {
   cast,
   emptied,
   eventually,
+  greeted,
   type Human,
   type Tab,
   textsOf,
@@ -26,9 +27,7 @@ async function start(): Promise<Cast & { a: Tab; b: Tab }> {
   started.push(all.alice.human, all.bob.human)
   const a = await opened(all.alice)
   const b = await opened(all.bob)
-  await write(a, 'hello')
-  await write(b, 'hi')
-  await eventually(() => [a, b].every((tab) => textsOf(tab).length === 2), 'both have both')
+  await greeted(a, b)
   return { ...all, a, b }
 }
 
