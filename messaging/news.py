@@ -18,6 +18,7 @@ from messaging.models import Conversation, Envelope
 from messaging.protocol import Row
 from messaging.services import conversations
 from messaging.services.conversations import Membership, row_of
+from messaging.services.opening_rows import opening_of
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,13 @@ class Introduction:
 
 
 def introduction(user: User) -> Introduction:
-    memberships, last_ns = conversations.memberships_of(user)
-    return Introduction(memberships, last_ns, waiting_requests(user), mutes_of([user.pk]).get(user.pk))
+    opening = opening_of(user)
+    return Introduction(
+        memberships=conversations.memberships_of(user, opening.friendships),
+        last_ns={row.public_id: row.last_n or 0 for row in opening.friendships},
+        requests=opening.requests,
+        mute=mutes_of([user.pk]).get(user.pk) if opening.may_be_muted else None,
+    )
 
 
 def waiting_requests(user: User) -> int:

@@ -25,7 +25,10 @@ class SignIn:
 
 
 def enter(session_key: str, details: Details) -> User | None:
-    """``person_of``, and a sign that the session is in use."""
+    """``person_of``, and a sign that the session is in use; in one query where the log-in was written down lately."""
+    log_in = account_sessions.seen_lately(session_key)
+    if log_in is not None:
+        return log_in.user if _is_of(log_in.session.get_decoded(), log_in.user) else None
     person = person_of(session_key)
     if person is not None:
         account_sessions.see(user=person, session_key=session_key, details=details)

@@ -59,6 +59,17 @@ def see(*, user: User, session_key: str, details: Details) -> None:
         return  # Two first requests at once, or the session ended meanwhile.
 
 
+def seen_lately(session_key: str) -> BrowserSession | None:
+    """With its session, which has not expired, and its person, who may log in; ``None`` where ``see`` has something to do."""
+    rows = BrowserSession.objects.select_related("user", "session").filter(
+        session=session_key,
+        session__expire_date__gt=timezone.now(),
+        seen_at__gte=_long_ago(),
+        user__is_active=True,
+    )
+    return next(iter(rows), None)
+
+
 def note_seen(session_keys: Collection[str]) -> None:
     """Coarsely: who looks often changes nothing."""
     unseen = BrowserSession.objects.filter(session_id__in=session_keys, seen_at__lt=_long_ago())

@@ -17,7 +17,8 @@ from messaging import presence
 from messaging.errors import ConversationNotFound
 from messaging.models import Conversation, Envelope, Head, Side
 from messaging.protocol import Row, Summary, encoded_bytes
-from messaging.services import batch_rows, membership_rows
+from messaging.services import batch_rows
+from messaging.services.opening_rows import FriendshipRow
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SUMMARIES_BYTES = 4_096  # What surrounds the summaries in their frame, amply.
@@ -38,12 +39,8 @@ def peer_in(membership: Membership) -> User | None:
     return User.objects.filter(pk=membership.peer_id).first() if membership.peer_id is not None else None
 
 
-def memberships_of(user: User) -> tuple[dict[UUID, Membership], dict[UUID, int]]:
-    """All of them, and the ``last_n`` of each conversation, as of one moment; makes the rows of new friendships.
-
-    In a fixed number of queries.
-    """
-    rows = membership_rows.rows_of(user)
+def memberships_of(user: User, rows: Sequence[FriendshipRow]) -> dict[UUID, Membership]:
+    """In a fixed number of queries. Makes the conversations of new friendships."""
     if any(row.last_n is None for row in rows):
         Conversation.objects.make_missing(user)
     asked = [
@@ -61,7 +58,7 @@ def memberships_of(user: User) -> tuple[dict[UUID, Membership], dict[UUID, int]]
             peer_id=friend_ids.get(place) if is_sender else row.sender_id,
             open=row.status == Friendship.Status.APPROVE,
         )
-    return memberships, {row.public_id: row.last_n or 0 for row in rows}
+    return memberships
 
 
 def membership_of(user: User, conversation: UUID) -> Membership:

@@ -10,6 +10,7 @@ from accounts.models import User
 from friends.models import Side
 from messaging.models import Conversation, Envelope, EpochRecord, Head, Report
 from messaging.services.conversations import memberships_of
+from messaging.services.opening_rows import opening_of
 from securechat.batches import rows_by_key
 
 _ROWS_AT_ONCE = 200
@@ -67,4 +68,5 @@ def reports(user: User) -> Iterable[Mapping[str, Any]]:
 
 
 def _own(user: User) -> list[tuple[UUID, Side]]:
-    return [(one.conversation, one.side) for one in memberships_of(user)[0].values()]
+    memberships = memberships_of(user, opening_of(user).friendships)
+    return [(one.conversation, one.side) for one in memberships.values()]
