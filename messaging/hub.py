@@ -122,12 +122,12 @@ class Hub:
             self._adopt(connection, membership)
         connection.mute = introduction.mute
         connection.is_ready = True
-        connection.send(
-            protocol.Welcome(
+        connection.send_text(
+            protocol.welcome_text(
                 name=connection.user.get_username(),
                 server_time=milliseconds(timezone.now()),
                 requests=introduction.requests,
-                presence=tuple(self._presence_items(connection)),
+                presence=self._presence_of_friends(connection),
             )
         )
 
@@ -468,11 +468,10 @@ class Hub:
             for membership in connection.open_with(user_id):
                 connection.send(protocol.Presence(conversation=membership.conversation, online=online))
 
-    def _presence_items(self, connection: Connection) -> Iterable[protocol.PresenceItem]:
+    def _presence_of_friends(self, connection: Connection) -> Iterable[tuple[UUID, bool | None]]:
         for membership in connection.memberships.values():
             if membership.open and membership.peer_id is not None:
-                online = self._presence.known(membership.peer_id)
-                yield protocol.PresenceItem(conversation=membership.conversation, online=online)
+                yield membership.conversation, self._presence.known(membership.peer_id)
 
     # The end
 

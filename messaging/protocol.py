@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterable
 from typing import Annotated, Literal, NamedTuple, TypeAlias
 from uuid import UUID
 
@@ -416,6 +418,22 @@ def decode_server_frame(text: str) -> ServerFrame:
 
 def encode(frame: ServerFrame | ClientFrame) -> str:
     return frame.model_dump_json()
+
+
+def welcome_text(
+    *, name: str, server_time: int, requests: int, presence: Iterable[tuple[UUID, bool | None]]
+) -> str:
+    """``Welcome``, encoded: an object for each friend would cost more than reading them all from the database."""
+    items = ",".join(
+        f'{{"conversation":"{conversation}","online":{_ONLINE[online]}}}' for conversation, online in presence
+    )
+    return (
+        f'{{"type":"welcome","name":{json.dumps(name, ensure_ascii=False)},"server_time":{server_time},'
+        f'"requests":{requests},"presence":[{items}]}}'
+    )
+
+
+_ONLINE = {True: "true", False: "false", None: "null"}
 
 
 def stored_text(*, ref: int, conversation: str, client_id: str, n: int, stored_at: int) -> str:

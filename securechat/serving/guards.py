@@ -146,6 +146,10 @@ class GuardedHTTPFactory(HTTPFactory):
 class GuardedWebSocketProtocol(WebSocketProtocol):
     """Takes nothing in while the application has enough to do, or while the peer does not read what it is sent."""
 
+    CONFIG_ATTRS: tuple[
+        str, ...
+    ] = ()  # autobahn formats these for a log line at every opening, for nobody to read.
+
     def __init__(self) -> None:
         super().__init__()
         self.incoming = Incoming(changed=self._balance)
@@ -155,6 +159,11 @@ class GuardedWebSocketProtocol(WebSocketProtocol):
         self._frames_bytes = 0
         self._has_vanished = False
         self._pings_taken = Bucket(limit=settings.PING_BURST, per_second=settings.PINGS_PER_SECOND)
+
+    def _connectionMade(self) -> None:
+        for option in WebSocketProtocol.CONFIG_ATTRS:
+            setattr(self, option, getattr(self.factory, option))
+        super()._connectionMade()
 
     def connectionMade(self) -> None:
         super().connectionMade()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 
 from OpenSSL import SSL
 
@@ -11,18 +12,27 @@ from securechat.certificates import CertificateFiles
 
 logger = logging.getLogger(__name__)
 
+LOOK_EVERY_SECONDS = 1.0  # At the files: thousands may connect meanwhile.
 GROUPS = b"X25519MLKEM768:X25519:P-256:P-384"
 
 
 class TLSContexts:
-    """The context for each new connection; made again when the certificate's file or its key's is another one."""
+    """The context for each new connection; made again soon after the certificate's file or its key's is another one."""
 
     def __init__(self, files: CertificateFiles) -> None:
         self._files = files
         self._version = self._version_on_disk()
         self._context = self._make()
+        self._look_at = 0.0
 
     def context(self) -> SSL.Context:
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + LOOK_EVERY_SECONDS
+            self._look()
+        return self._context
+
+    def _look(self) -> None:
         version = self._version_on_disk()
         if version != self._version:
             self._version = version
@@ -30,7 +40,6 @@ class TLSContexts:
                 self._context = self._make()
             except SSL.Error:
                 logger.exception("The new certificate cannot be used; the old one stays.")
-        return self._context
 
     def _make(self) -> SSL.Context:
         context = SSL.Context(SSL.TLS_SERVER_METHOD)

@@ -68,7 +68,11 @@ class EmbeddedValkey:
             )
         _make_private_folder(self.socket.parent)
         deadline = time.monotonic() + self.start_within.total_seconds()
-        self._own_or_join(deadline)
+        try:
+            self._own_or_join(deadline)
+        except BaseException:  # Also when the server is told to end just now.
+            self.stop()
+            raise
         self._watcher = threading.Thread(target=self._watch, name="valkey-watcher", daemon=True)
         self._watcher.start()
 

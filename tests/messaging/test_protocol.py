@@ -120,6 +120,23 @@ def test_what_leaves_for_every_message_is_what_its_types_say(
     ) == protocol.encode(new)
 
 
+@given(
+    st.text(st.characters(exclude_categories=["Cs"])),
+    st.integers(0, 2**53 - 1),
+    st.integers(0, 2**53 - 1),
+    st.lists(st.tuples(st.uuids(), st.sampled_from([True, False, None]))),
+)
+def test_a_welcome_is_what_its_type_says(
+    name: str, server_time: int, requests: int, presence: list[tuple[UUID, bool | None]]
+) -> None:
+    text = protocol.welcome_text(name=name, server_time=server_time, requests=requests, presence=presence)
+
+    items = tuple(protocol.PresenceItem(conversation=id_, online=online) for id_, online in presence)
+    assert protocol.decode_server_frame(text) == protocol.Welcome(
+        name=name, server_time=server_time, requests=requests, presence=items
+    )
+
+
 @pytest.mark.parametrize("field", ["type", "ref", "conversation", "client_id", "epoch", "envelope"])
 def test_a_missing_field_makes_a_frame_malformed(field: str) -> None:
     frame = valid()

@@ -474,11 +474,15 @@ def test_a_new_certificate_is_served_without_a_restart(
     before = served()
     environment = {**os.environ, "CERTS_DIR": str(certs), "PUBLIC_ORIGIN": "https://chat.example:8443"}
     subprocess.run([sys.executable, "manage.py", "certs", "renew"], cwd=ROOT, env=environment, check=True)
+    time.sleep(tls.LOOK_EVERY_SECONDS)
 
     assert served() != before
 
 
-def test_a_certificate_whose_key_comes_later_is_served_when_it_is_there(certs: Path, tmp_path: Path) -> None:
+def test_a_certificate_whose_key_comes_later_is_served_when_it_is_there(
+    certs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tls, "LOOK_EVERY_SECONDS", 0.0)
     files = CertificateFiles(tmp_path / "server.crt", tmp_path / "server.key", is_own=True)
     for file, name in zip((files.certificate, files.key), ("server.crt", "server.key"), strict=True):
         shutil.copy(certs / name, file)

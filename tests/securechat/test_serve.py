@@ -59,8 +59,7 @@ class Site:
             timeout=120,
         )
 
-    def serve(self, *arguments: str) -> subprocess.Popen[str]:
-        """Returns when the server has said that it is there."""
+    def begin(self, *arguments: str) -> subprocess.Popen[str]:
         log = (self.folder / "serve.log").open("ab")
         process = subprocess.Popen(
             [sys.executable, "manage.py", "serve", *arguments],
@@ -72,6 +71,11 @@ class Site:
         )
         log.close()
         self.running.append(process)
+        return process
+
+    def serve(self, *arguments: str) -> subprocess.Popen[str]:
+        """Returns when the server has said that it is there."""
+        process = self.begin(*arguments)
         assert process.stdout is not None
         for line in process.stdout:
             if line.startswith("To stop"):
@@ -223,6 +227,20 @@ def test_ctrl_c_ends_it_as_well(ready: Site) -> None:
 
     assert process.wait(10) == 0
     assert not ready.socket.exists()
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_one_that_is_ended_while_it_starts_leaves_nothing_behind(ready: Site, how: signal.Signals) -> None:
+    process = ready.begin()
+    while not ready.socket.exists():
+        assert process.poll() is None
+
+    process.send_signal(how)
+
+    assert process.wait(10) == 0
+    assert ready.valkey() is None
+    assert not ready.socket.exists()
+    assert "Traceback" not in (ready.folder / "serve.log").read_text()
 
 
 def test_a_second_start_keeps_the_certificates(ready: Site) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import socket
 from argparse import ArgumentParser
 from contextlib import AbstractContextManager, nullcontext
@@ -62,6 +63,8 @@ class Command(ExplainedCommand):
         parser.add_argument("--port", type=int, default=settings.LISTEN_PORT, help="default: LISTEN_PORT")
 
     def handle(self, *args: Any, address: str, port: int, **options: Any) -> None:
+        # Until the event loop sees to both: a Valkey that was started must not stay behind.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             trusted_networks()
             listener = bind(address, port)
@@ -75,6 +78,8 @@ class Command(ExplainedCommand):
                 self._serve(listener, redirect, valkey if isinstance(valkey, EmbeddedValkey) else None)
         except (CannotListen, CertificateProblem, UnknownProxy, ValkeyUnavailable) as problem:
             raise CommandError(str(problem)) from None
+        except KeyboardInterrupt:
+            self.stdout.write("Stopped before it had begun.")
 
     def _serve(
         self, listener: socket.socket, redirect: socket.socket | None, valkey: EmbeddedValkey | None
@@ -94,6 +99,8 @@ class Command(ExplainedCommand):
         LoopingCall(self._renew_while_running).start(_LOOK_AT_CERTIFICATE_EVERY_SECONDS, now=False)
         self._say_where()
         server.run()
+        for told_again in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(told_again, signal.SIG_IGN)
         self.stdout.write("Stopped.")
 
     def _check_keys(self) -> None:
