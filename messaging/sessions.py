@@ -9,6 +9,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.sessions.models import Session
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
@@ -26,9 +27,9 @@ class SignIn:
 
 def enter(session_key: str, details: Details) -> User | None:
     """``person_of``, and a sign that the session is in use; in one query where the log-in was written down lately."""
-    log_in = account_sessions.seen_lately(session_key)
-    if log_in is not None:
-        return log_in.user if _is_of(log_in.session.get_decoded(), log_in.user) else None
+    if (found := account_sessions.seen_lately(session_key)) is not None:
+        user, data = found
+        return user if _is_of(Session(session_data=data).get_decoded(), user) else None
     person = person_of(session_key)
     if person is not None:
         account_sessions.see(user=person, session_key=session_key, details=details)
