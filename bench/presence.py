@@ -1,6 +1,6 @@
 """What it costs that thousands of people with friends come online within half a minute.
 
-python -m bench.presence [--people 5000] [--friends 50] [--seconds 30]
+python -m bench.presence [--people 5000] [--friends 50] [--seconds 25]
 
 They come at an even pace, against `manage.py serve` on one core; the load has another.
 """
@@ -21,7 +21,7 @@ from bench.processes import allow_many_files, cores, cpu_seconds, pinned
 
 _LONGEST_SECONDS = 300
 _SETTLE_SECONDS = 6
-_PEOPLE, _FRIENDS, _SECONDS = 5_000, 50, 30
+_PEOPLE, _FRIENDS, _SECONDS = 5_000, 50, 25
 
 
 def main() -> None:
