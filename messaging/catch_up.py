@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -28,7 +29,7 @@ _MARGIN = timedelta(seconds=60)
 class CatchUp:
     """``look`` reads what is new in conversations since a moment; ``visit`` reads everything else about one person.
 
-    Of those ``everybody`` names, ``CATCH_UP_PEOPLE`` are visited after each look, and all in a row when nothing is missed
+    It looks each ``CATCH_UP_ANYWAY``, too, when nothing seems to be missed. Of those ``everybody`` names, ``CATCH_UP_PEOPLE`` are visited after each look, and all in a row when nothing is missed
     any more.
     """
 
@@ -45,10 +46,13 @@ class CatchUp:
         self._to_visit: list[int] = []
         self._missing_since: datetime | None = timezone.now()
         self._listens = False
+        self._looked_at = time.monotonic()
         self._at_once = asyncio.Event()
 
     def listens(self, listens: bool) -> None:
-        """Whether this process hears what others ring."""
+        """Whether this process hears what others ring. What was rung until it is told so may have been missed."""
+        if self._listens and not listens:
+            self.missed()
         self._listens = listens
         self._at_once.set()
 
@@ -71,6 +75,11 @@ class CatchUp:
         is_deaf = redis_state.is_away or not self._listens
         if is_deaf:
             self.missed()
+        if (
+            self._missing_since is None
+            and time.monotonic() - self._looked_at > settings.CATCH_UP_ANYWAY.total_seconds()
+        ):
+            await self._look_from(timezone.now() - settings.CATCH_UP_ANYWAY)
         if self._missing_since is not None:
             await self._look_back()
             if not (is_deaf and self._to_visit):
@@ -85,7 +94,11 @@ class CatchUp:
     async def _look_back(self) -> None:
         since, self._missing_since = self._missing_since or timezone.now(), None
         try:
-            await self._look(since - _MARGIN)
+            await self._look_from(since)
         except DatabaseError:
             self._missing_since = since
             raise
+
+    async def _look_from(self, since: datetime) -> None:
+        self._looked_at = time.monotonic()
+        await self._look(since - _MARGIN)

@@ -47,6 +47,9 @@ async def chat_socket(scope: Any, receive: Receive, send: Send) -> None:
     await send({"type": "websocket.accept"})
     connection_id.set(new_id())
     hub = current_hub()
+    if hub is None:
+        await _refuse_socket(receive, send, CloseCode.RESTART)
+        return
     session_key = _session_key(scope)
     try:
         person = await hub.read(sessions.enter, session_key, _details(scope)) if session_key else None

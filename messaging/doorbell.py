@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeAlias
 
 import redis
@@ -22,17 +23,22 @@ _TRY_AGAIN_SECONDS = 1.0
 
 
 async def listen(heard: Heard, listens: Listens) -> None:
-    """Never ends. ``listens`` is told when what others ring begins to arrive here, and when it may not any more."""
+    """Never ends. ``listens`` is told when what others ring begins to arrive here, and when it may not any more.
+
+    Where only this connection was lost, Redis is not away: it is asked again at once.
+    """
     while True:
-        pubsub = async_client().pubsub()
+        pubsub = async_client(retries=0).pubsub()
         try:
             await pubsub.subscribe(events.CHANNEL)
-            listens(True)
-            await _hear(pubsub, heard)
         except (redis.RedisError, OSError) as error:
-            listens(False)
             redis_state.failed(error)
             await asyncio.sleep(_TRY_AGAIN_SECONDS)
+        else:
+            listens(True)
+            with suppress(redis.RedisError, OSError):
+                await _hear(pubsub, heard)
+            listens(False)
         finally:
             await pubsub.aclose()  # type: ignore[no-untyped-call]
 

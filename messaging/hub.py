@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import Context
@@ -47,11 +47,11 @@ _CATCH_UP_ROWS = (
 )
 _SPANS_AT_ONCE = 100
 
-_hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
+_hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub | None] = WeakKeyDictionary()
 
 
-def current_hub() -> Hub:
-    """The hub of the running event loop; its work begins with the first call."""
+def current_hub() -> Hub | None:
+    """The hub of the running event loop; its work begins with the first call. ``None`` after ``shut_down``."""
     loop = asyncio.get_running_loop()
     if loop not in _hubs:
         _hubs[loop] = Hub(loop)
@@ -59,8 +59,9 @@ def current_hub() -> Hub:
 
 
 async def shut_down() -> None:
-    """Stores what waits and closes this loop's sockets with 1012. Without a hub it does nothing."""
-    hub = _hubs.pop(asyncio.get_running_loop(), None)
+    """Stores what waits and closes this loop's sockets with 1012. There is no hub in this loop any more."""
+    loop = asyncio.get_running_loop()
+    hub, _hubs[loop] = _hubs.get(loop), None
     if hub is not None:
         await hub.close()
 
@@ -79,7 +80,7 @@ class Hub:
         self._told: dict[UUID, int] = {}  # The last ``n`` that sockets here were told of.
         self._catch_up = CatchUp(look=self._look, visit=self._visit, everybody=lambda: tuple(self._of_user))
         self._notes: asyncio.Queue[events.Event] = asyncio.Queue(settings.HUB_QUEUE_EVENTS)
-        self._rings: list[events.Event] = []
+        self._rings: deque[events.Event] = deque()
         self._something_to_ring = asyncio.Event()
         self._has_said_hello = False
         self._stop_hearing = events.listen(self._hear_own)
@@ -273,18 +274,19 @@ class Hub:
     # Other processes
 
     def _ring_later(self, event: events.Event) -> None:
-        """Nobody waits for Redis: what could not be rung in time is dropped, and found when people look."""
-        if len(self._rings) < settings.HUB_QUEUE_EVENTS:
-            self._rings.append(event)
+        """Nobody waits for Redis: where too much waits to be rung, the others are told to look for themselves."""
+        if len(self._rings) >= settings.HUB_QUEUE_EVENTS:
+            self._rings.clear()
+            event = events.RingsMissed(seconds=0)
+        self._rings.append(event)
         self._something_to_ring.set()
 
     async def _ring(self) -> None:
         while True:
             await self._something_to_ring.wait()
             self._something_to_ring.clear()
-            rings, self._rings = self._rings, []
-            for event in rings:
-                await events.apublish(event)
+            while self._rings:
+                await events.apublish(self._rings.popleft())
 
     async def _listen(self) -> None:
         await doorbell.listen(self._note, self._listens)
@@ -315,6 +317,7 @@ class Hub:
                 await self._follow(event)
             except DatabaseError as error:
                 logger.error("The database did not say what an event means (%s).", type(error).__name__)
+                self._catch_up.missed()
 
     async def _follow(self, event: events.Event) -> None:
         match event:

@@ -19,11 +19,16 @@ class DatabaseThreads:
     def __init__(self, count: int, name: str) -> None:
         self._count = count
         self._pool = ThreadPoolExecutor(count, thread_name_prefix=name)
+        self._is_closed = False
 
     async def run(self, function: Callable[..., T], *arguments: object) -> T:
+        """Raises ``DatabaseError`` also after ``close``: for who asks, there is no database any more."""
+        if self._is_closed:
+            raise DatabaseError("The server is ending.")
         return await asyncio.get_running_loop().run_in_executor(self._pool, _call, function, arguments)
 
     async def close(self) -> None:
+        self._is_closed = True
         together = threading.Barrier(self._count)
         closings = [self._pool.submit(_close_connections, together) for _ in range(self._count)]
         await asyncio.gather(*(asyncio.wrap_future(closing) for closing in closings))

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 _RETRIES = 1
 _RETRY_ON = (redis.ConnectionError,)
 _ASK_AGAIN_SECONDS = 1.0
-_async_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, redis.asyncio.Redis]] = (
+_async_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, int], redis.asyncio.Redis]] = (
     WeakKeyDictionary()
 )
 
@@ -48,19 +48,22 @@ def _client(url: str) -> redis.Redis:
     )
 
 
-def async_client() -> redis.asyncio.Redis:
-    """Only inside a running loop; the same client for the life of that loop."""
-    by_url = _async_clients.setdefault(asyncio.get_running_loop(), {})
-    url = settings.EFFECTIVE_REDIS_URL
-    if url not in by_url:
+def async_client(*, retries: int = _RETRIES) -> redis.asyncio.Redis:
+    """Only inside a running loop; the same client for the life of that loop.
+
+    With ``retries=0`` a lost connection is an error: a subscriber has to know, and would subscribe again without a word.
+    """
+    clients = _async_clients.setdefault(asyncio.get_running_loop(), {})
+    key = (settings.EFFECTIVE_REDIS_URL, retries)
+    if key not in clients:
         seconds = settings.REDIS_TIMEOUT.total_seconds()
-        by_url[url] = redis.asyncio.Redis.from_url(
-            url,
+        clients[key] = redis.asyncio.Redis.from_url(
+            settings.EFFECTIVE_REDIS_URL,
             socket_timeout=seconds,
             socket_connect_timeout=seconds,
-            retry=AsyncRetry(NoBackoff(), _RETRIES, _RETRY_ON),
+            retry=AsyncRetry(NoBackoff(), retries, _RETRY_ON),
         )
-    return by_url[url]
+    return clients[key]
 
 
 class RedisState:

@@ -228,6 +228,8 @@ HUB_QUEUE_EVENTS = env.int("HUB_QUEUE_EVENTS", default=10_000)
 # While Redis is away: how often each process asks the database what others stored, and how many people it looks at then.
 CATCH_UP_EVERY = timedelta(milliseconds=env.int("CATCH_UP_MILLISECONDS", default=1000))
 CATCH_UP_PEOPLE = 50
+# While nothing is known to be amiss: a process that died after it stored, and never came back, rang nobody.
+CATCH_UP_ANYWAY = timedelta(seconds=env.int("CATCH_UP_ANYWAY_SECONDS", default=60))
 CHAT_DATABASE_THREADS = env.int("CHAT_DATABASE_THREADS", default=4)
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576
 

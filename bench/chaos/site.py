@@ -32,7 +32,11 @@ _START_AGAIN_SECONDS = 0.3
 _START_SECONDS = 60.0
 _NO_LIMITS = dict.fromkeys(
     ("ENVELOPES_PER_SECOND", "ENVELOPE_BURST", "FRAMES_PER_SECOND", "FRAME_BURST"), "1000000"
-) | {"MAX_CONNECTIONS_PER_ADDRESS": "0", "MAX_SOCKETS_PER_USER": "1000"}
+) | {
+    "MAX_CONNECTIONS_PER_ADDRESS": "0",
+    "MAX_SOCKETS_PER_USER": "1000",
+    "CATCH_UP_ANYWAY_SECONDS": "86400",  # It would hide that nobody was told.
+}
 _ENVELOPES = """
     SELECT conversation_id, n, side, client_id, envelope_hash, log_hash
     FROM messaging_envelope ORDER BY conversation_id, n

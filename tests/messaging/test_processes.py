@@ -12,11 +12,12 @@ from uuid import UUID
 
 import pytest
 from asgiref.sync import sync_to_async
-from django.db import connection
+from django.db import OperationalError, connection
 from django.utils import timezone
 from pytest_django import Settings
 
-from messaging import protocol
+from messaging import news, protocol
+from messaging.hub import current_hub
 from messaging.models import Conversation, Envelope
 from messaging.presence import connection_key, renew
 from messaging.services import conversations, delivery, epochs, heads
@@ -174,6 +175,89 @@ async def test_what_was_not_rung_is_found_when_another_process_begins(
         await ring_as_another_process(events.RingsMissed(seconds=0))
 
         assert (await bob.next(protocol.EnvelopeNew)).row.envelope == frame.envelope
+
+
+async def test_what_is_rung_while_the_ear_at_redis_is_cut_off_is_found(
+    a: Person, b: Person, conversation: UUID
+) -> None:
+    """Redis itself is well, so nothing else tells: the client would subscribe again without a word."""
+    tab = a.tab(conversation)
+    async with a.socket(), b.socket() as bob:
+        await listening()
+        await sync_to_async(append_epoch)(a, tab)
+        await sync_to_async(store)(a, [tab.send()])
+        ring = events.encode(events.EnvelopesStored(((conversation, 1, 1),)), process="another")
+
+        async with async_client().pipeline(transaction=True) as at_once:
+            at_once.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+            at_once.publish(events.CHANNEL, ring)
+            await at_once.execute()
+
+        assert (await bob.next(protocol.EnvelopeNew)).row.n == 1
+
+
+async def test_a_ring_whose_meaning_the_database_did_not_say_is_looked_after(
+    a: Person, b: Person, conversation: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tab = a.tab(conversation)
+    asked = []
+    rows_in = news.rows_in
+
+    def fails_at_first(spans: Sequence[tuple[UUID, int, int]]) -> list[tuple[UUID, protocol.Row]]:
+        asked.append(spans)
+        if len(asked) == 1:
+            raise OperationalError("The connection was lost.")
+        return rows_in(spans)
+
+    monkeypatch.setattr(news, "rows_in", fails_at_first)
+    async with a.socket(), b.socket() as bob:
+        await listening()
+        await sync_to_async(append_epoch)(a, tab)
+        await sync_to_async(store)(a, [tab.send()])
+
+        await ring_as_another_process(events.EnvelopesStored(((conversation, 1, 1),)))
+
+        assert (await bob.next(protocol.EnvelopeNew)).row.n == 1
+    assert len(asked) == 2
+
+
+async def test_what_a_process_that_never_came_back_did_not_ring_is_found_all_the_same(
+    a: Person, b: Person, conversation: UUID, settings: Settings
+) -> None:
+    settings.CATCH_UP_ANYWAY = timedelta(seconds=1)
+    tab = a.tab(conversation)
+    async with a.socket(), b.socket() as bob:
+        await listening()
+        await sync_to_async(append_epoch)(a, tab)
+        await sync_to_async(store)(a, [tab.send()])
+
+        assert (await bob.next(protocol.EnvelopeNew)).row.n == 1
+
+
+async def test_where_too_much_waits_to_be_rung_the_others_are_told_to_look(
+    a: Person, conversation: UUID, settings: Settings
+) -> None:
+    settings.HUB_QUEUE_EVENTS = 3
+    async with a.socket(), async_client().pubsub() as other_process:
+        await listening()
+        await other_process.subscribe(events.CHANNEL)
+        await other_process.get_message(timeout=1)  # That it has subscribed.
+        hub = current_hub()
+        assert hub is not None
+        for n in range(1, 5):
+            hub.tell(
+                conversation,
+                protocol.Requests(count=0),
+                but=None,
+                ring=events.EnvelopesStored(((conversation, n, n),)),
+            )
+
+        rung = await other_process.get_message(ignore_subscribe_messages=True, timeout=5)
+        while rung is not None and b'"presence"' in rung["data"]:
+            rung = await other_process.get_message(ignore_subscribe_messages=True, timeout=5)
+
+    assert rung is not None
+    assert b'"missed"' in rung["data"]
 
 
 async def test_nonsense_in_redis_is_not_heard(a: Person, b: Person, conversation: UUID) -> None:

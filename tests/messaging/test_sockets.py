@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from datetime import timedelta
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from asgiref.sync import sync_to_async
 from channels.testing import WebsocketCommunicator
 from django.conf import settings as site
 from django.contrib.sessions.models import Session
+from django.db import DatabaseError
 from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
@@ -20,7 +22,7 @@ from accounts.services import key_chain
 from friends import services
 from messaging import protocol
 from messaging.connection import CloseCode, Connection
-from messaging.hub import shut_down
+from messaging.hub import current_hub, shut_down
 from securechat import events
 from securechat.asgi import application
 from tests import factories
@@ -226,6 +228,33 @@ async def test_a_friendship_that_opens_again_keeps_its_conversation(
 
         assert (await alice.next(protocol.ConversationChanged)).summary.open
         assert (await alice.ask(tab.send(2), protocol.EnvelopeStored)).n == 1
+
+
+async def test_a_socket_that_begins_while_the_server_ends_is_sent_away(
+    a: Person, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was accepted before; what it would need has ended, or would never be ended."""
+    async with a.socket():
+        hub = current_hub()
+        assert hub is not None
+    await shut_down()
+
+    late = a.socket()
+    await late.connect()
+
+    assert await late.closed_with() == 1012
+    with pytest.raises(DatabaseError, match="ending"):
+        await hub.read(User.objects.count)
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
+
+
+async def test_a_server_that_ends_before_anybody_came_takes_nobody(a: Person) -> None:
+    await shut_down()
+
+    late = a.socket()
+    await late.connect()
+
+    assert await late.closed_with() == 1012
 
 
 async def test_waiting_requests_are_counted_while_one_looks(a: Person, b: Person) -> None:
