@@ -132,7 +132,7 @@ DATABASES: dict[str, dict[str, Any]] = {
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
-        "timeout": 20,
+        "timeout": 10,  # Seconds for another program's lock; the writer tries twice, and a browser waits 30 s for its answer.
         # The log grows to some 32 MiB before its pages go into the database: a page that many messages touch goes there once.
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; "
         "PRAGMA wal_autocheckpoint=8000;",
@@ -140,6 +140,15 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
 else:
     DATABASES["default"]["CONN_MAX_AGE"] = env.int("DATABASE_CONN_MAX_AGE_SECONDS", default=60)
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+    # A PostgreSQL whose machine or network is gone is an error after some 15 s, and not when TCP gives up; DATABASE_URL's own
+    # options win.
+    DATABASES["default"]["OPTIONS"] = {
+        "connect_timeout": 5,  # seconds
+        "keepalives_idle": 5,
+        "keepalives_interval": 5,
+        "keepalives_count": 2,
+        "tcp_user_timeout": 15_000,  # milliseconds
+    } | DATABASES["default"].get("OPTIONS", {})
 
 # Empty: `manage.py serve` starts the Valkey that pip brings, on this private socket.
 REDIS_URL = env.str("REDIS_URL", default="")

@@ -6,12 +6,16 @@ import os
 import re
 import subprocess
 import sys
+import time
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from django.utils.version import get_version_tuple
 
+from securechat.serving.server import bind
+
+GIVES_UP_SECONDS = 30
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -34,6 +38,20 @@ def test_nothing_starts_without_a_secret_key() -> None:
 
     assert check.returncode != 0
     assert "SECRET_KEY" in check.stderr
+
+
+def test_a_postgresql_that_says_nothing_is_given_up() -> None:
+    """It takes connections, as a hung one or a proxy before a dead one does."""
+    with bind("127.0.0.1", 0) as silent:
+        silent.listen()
+        url = f"postgres://somebody@127.0.0.1:{silent.getsockname()[1]}/securechat"
+        began = time.monotonic()
+
+        asked = manage("showmigrations", DATABASE_URL=url)
+
+    assert asked.returncode != 0
+    assert "timeout expired" in asked.stderr
+    assert time.monotonic() - began < GIVES_UP_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -64,4 +82,5 @@ def manage(*arguments: str, **changes: str | None) -> subprocess.CompletedProces
         capture_output=True,
         text=True,
         check=False,
+        timeout=60,
     )
