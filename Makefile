@@ -43,7 +43,7 @@ bench: dev build  ## messages each second, how soon and at what cost (ARGS="--fo
 
 bench-peers: dev build  ## the same with Prosody and ejabberd, which it installs where it may (root, Debian)
 	$(PY) -m bench.peers.install
-	$(PY) -m bench.throughput $(ARGS)
+	$(PY) -m bench.throughput --sockets 2000 $(ARGS)
 
 chaos: dev build  ## 100,000 messages on each database while everything breaks: is one lost? (ARGS="--messages 2000")
 	$(PY) -m bench.chaos $(ARGS)

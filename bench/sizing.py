@@ -1,6 +1,6 @@
-"""The tables of docs/operations.md and docs/going-further.md, made from what the other measurements wrote down.
+"""The tables of docs/operations.md, docs/going-further.md and bench/README.md, made from what the other measurements wrote down.
 
-python -m bench.sizing            writes both tables; a figure that was not measured yet is an estimate, and says so
+python -m bench.sizing            writes them; a figure that was not measured yet is an estimate, and says so
 """
 # ruff: noqa: RUF001 - the sign of multiplication
 
@@ -29,6 +29,7 @@ DATABASE_TERABYTES = 20
 def main() -> None:
     _replace(DOCS / "operations.md", "sizing", sizing_table())
     _replace(DOCS / "going-further.md", "arithmetic", arithmetic_table())
+    _replace(RESULTS.parent / "README.md", "goals", goals_table())
 
 
 def measured(file: str, *keys: str, goal: float) -> tuple[float, str]:
@@ -50,13 +51,38 @@ def sizing_table() -> list[str]:
         ("CPU of PostgreSQL for each message", " µs", measured("cluster", "one", "postgresql_cpu_microseconds_each", goal=80)),
         ("two processes on two cores against one, on PostgreSQL", " times", measured("cluster", "times_as_many", goal=1.6)),
         ("the same by what a message costs them, as if nothing else needed a core", " times", measured("cluster", "times_as_many_by_cpu", goal=1.6)),
-        ("memory of a process without sockets", " MB", measured("guards", "nothing", "before_megabytes", goal=90)),
+        ("memory of a process without sockets", " MB", measured("guards_securechat", "nothing", "before_megabytes", goal=110)),
         ("memory of an idle socket", " bytes", measured("throughput", "idle_socket_bytes", goal=75_000)),
         ("disk of a message of 1 kB in PostgreSQL, with indexes", " bytes", measured("cluster", "postgresql_bytes_each", goal=1_640)),
         ("checking a log-in", " µs", measured("log_in_cost", "securechat_microseconds", goal=100)),
     ]  # fmt: skip
     lines = [f"| {what} | {_number(value)}{unit} | {source} |" for what, unit, (value, source) in rows]
     return ["| What | Figure | From |", "| --- | --- | --- |", *lines]
+
+
+def goals_table() -> list[str]:
+    """What was asked, and what the recorded runs say: also where that is less."""
+    rows = [
+        ("messages a second, against the better of Prosody and ejabberd", "5 times", "times", measured("throughput", "ratios", "securechat_over_better_of_prosody_and_ejabberd", goal=0)),
+        ("against ejabberd, both on PostgreSQL", "8 times", "times", measured("throughput", "ratios", "securechat_postgresql_over_ejabberd_postgresql", goal=0)),
+        ("against the tutorial's consumer", "10 times", "times", measured("throughput", "ratios", "securechat_over_tutorial", goal=0)),
+        ("against a relay that stores nothing", "0.5 times", "times", measured("throughput", "ratios", "securechat_over_relay", goal=0)),
+        ("p50 at 200 a second", "not above Prosody's", "ms", measured("throughput", "securechat", "p50_milliseconds", goal=0)),
+        ("… Prosody's", "", "ms", measured("throughput", "prosody", "p50_milliseconds", goal=0)),
+        ("memory of an idle socket", "at most 75,000", "bytes", measured("throughput", "idle_socket_bytes", goal=0)),
+        ("messages a second with 8 ms more for each fsync, SQLite", "4,000", "", measured("slow_disk", "securechat", "messages_per_second", goal=0)),
+        ("… PostgreSQL", "4,000", "", measured("slow_disk", "securechat_postgresql", "messages_per_second", goal=0)),
+        ("two processes on two cores against one", "1.6 times", "times", measured("cluster", "times_as_many", goal=0)),
+        ("5,000 people with 50 friends each are online within", "30 s", "s", measured("presence", "seconds_until_all_were_there", goal=0)),
+        ("longest recovery of a killed process with nothing else broken, SQLite", "3 s", "s", measured("chaos", "sqlite", "recovery", "without_another_fault", "longest_seconds", goal=0)),
+        ("… PostgreSQL", "3 s", "s", measured("chaos", "postgresql", "recovery", "without_another_fault", "longest_seconds", goal=0)),
+    ]  # fmt: skip
+    lines = [
+        f"| {what} | {goal} | {f'{value:,.0f}' if value >= 100 else f'{value:g}'} {unit}".rstrip()
+        + f" | {source} |"
+        for what, goal, unit, (value, source) in rows
+    ]
+    return ["| What | Goal | Recorded | From |", "| --- | --- | --- | --- |", *lines]
 
 
 def arithmetic_table() -> list[str]:
