@@ -27,7 +27,7 @@ from messaging import doorbell, news, protocol, sessions
 from messaging.catch_up import CatchUp
 from messaging.connection import CloseCode, Connection
 from messaging.errors import ConversationNotFound
-from messaging.services import epochs, heads
+from messaging.services import batch_rows, epochs, heads
 from messaging.services.conversations import Membership, membership_of, milliseconds, summary_of
 from messaging.services.delivery import Outcome
 from messaging.threads import DatabaseThreads
@@ -382,8 +382,17 @@ class Hub:
         here = [span for span in spans if span[0] in self._of_conversation]
         for start in range(0, len(here), _SPANS_AT_ONCE):
             some = here[start : start + _SPANS_AT_ONCE]
-            for conversation, row in await self.read(news.rows_in, some):
-                self._send_to(conversation, protocol.EnvelopeNew(conversation=conversation, row=row))
+            for row in await self.read(batch_rows.in_spans, some):
+                text = protocol.new_text(
+                    conversation=str(row.conversation),
+                    n=row.n,
+                    side=row.side,
+                    client_id=str(row.client_id),
+                    envelope=row.envelope,
+                    stored_at=milliseconds(row.stored_at),
+                )
+                for connection in self._of_conversation.get(row.conversation, ()):
+                    connection.send_text(text)
             self._note_as_told(some)
 
     async def _epoch_appended(self, conversation: UUID, epoch: int) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
@@ -188,6 +189,40 @@ def numbered(keys: Collection[tuple[bytes, int]]) -> Iterable[Envelope]:
     return Envelope.objects.filter(pk__in=[int(pk) for _, pk in found])
 
 
+class StoredEnvelope(NamedTuple):
+    """What sockets are told of an envelope."""
+
+    conversation: UUID
+    n: int
+    side: int
+    client_id: UUID
+    envelope: bytes
+    stored_at: datetime
+
+
+def in_spans(spans: Sequence[tuple[UUID, int, int]]) -> list[StoredEnvelope]:
+    """Everything from the first to the last ``n`` of each conversation, in order of ``n``: what other processes stored."""
+    if not spans:
+        return []
+    plain = _plain_id()
+    values = _flat((plain(conversation.bytes), first, last) for conversation, first, last in spans)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"WITH wanted (conversation_id, first_n, last_n) AS (VALUES {_places(len(spans), 3)}) "  # noqa: S608
+            f"SELECT conversation_id, n, side, client_id, envelope, stored_at FROM wanted JOIN {_ENVELOPES} AS stored "
+            "USING (conversation_id) WHERE n BETWEEN first_n AND last_n",
+            values,
+        )
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    found = [
+        StoredEnvelope(
+            _id_of(conversation), n, side, _id_of(client_id), bytes(envelope), _moment_of(stored_at)
+        )
+        for conversation, n, side, client_id, envelope, stored_at in rows
+    ]
+    return sorted(found, key=attrgetter("n"))
+
+
 def _among(key: Sequence[str], column: str, wanted: Sequence[tuple[Any, ...]]) -> list[tuple[int, Any]]:
     """The places in ``wanted`` of the keys that are stored, and the value of ``column`` there.
 
@@ -223,6 +258,14 @@ def _flat(rows: Iterable[Iterable[Any]]) -> list[Any]:
 def _plain_id() -> Callable[[bytes], Any]:
     """How the driver takes the 16 bytes of a UUID."""
     return _uuid if connection.features.has_native_uuid_field else bytes.hex
+
+
+def _id_of(value: Any) -> UUID:
+    return value if isinstance(value, UUID) else UUID(hex=value)
+
+
+def _moment_of(value: datetime) -> datetime:
+    return value if value.tzinfo else value.replace(tzinfo=UTC)
 
 
 def _uuid(value: bytes) -> UUID:

@@ -16,11 +16,12 @@ from django.db import OperationalError, connection
 from django.utils import timezone
 from pytest_django import Settings
 
-from messaging import news, protocol
+from messaging import protocol
 from messaging.hub import current_hub
 from messaging.models import Conversation, Envelope
 from messaging.presence import connection_key, renew
-from messaging.services import conversations, delivery, epochs, heads
+from messaging.services import batch_rows, conversations, delivery, epochs, heads
+from messaging.services.batch_rows import StoredEnvelope
 from messaging.services.delivery import Outcome, Stored, Submission
 from messaging.wire import first_log_hash, next_log_hash, parse_envelope
 from securechat import events
@@ -201,15 +202,15 @@ async def test_a_ring_whose_meaning_the_database_did_not_say_is_looked_after(
 ) -> None:
     tab = a.tab(conversation)
     asked = []
-    rows_in = news.rows_in
+    in_spans = batch_rows.in_spans
 
-    def fails_at_first(spans: Sequence[tuple[UUID, int, int]]) -> list[tuple[UUID, protocol.Row]]:
+    def fails_at_first(spans: Sequence[tuple[UUID, int, int]]) -> list[StoredEnvelope]:
         asked.append(spans)
         if len(asked) == 1:
             raise OperationalError("The connection was lost.")
-        return rows_in(spans)
+        return in_spans(spans)
 
-    monkeypatch.setattr(news, "rows_in", fails_at_first)
+    monkeypatch.setattr(batch_rows, "in_spans", fails_at_first)
     async with a.socket(), b.socket() as bob:
         await listening()
         await sync_to_async(append_epoch)(a, tab)

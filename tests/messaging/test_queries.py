@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from friends.models import Friendship
-from messaging.models import Conversation
+from messaging.models import Conversation, Envelope
 from messaging.services import batch_rows, conversations, history
 from messaging.services.batch_rows import NewEnvelope
 from messaging.services.conversations import Membership
@@ -86,6 +86,30 @@ def test_a_page_of_history_is_one_query_that_searches_an_index(
     assert searches_by_number(plan)
 
 
+def test_what_other_processes_stored_is_one_query_that_searches_an_index(
+    alice: User, membership: Membership
+) -> None:
+    other = Envelope.objects.exclude(conversation=membership.conversation).values_list(
+        "conversation", flat=True
+    )[0]
+    spans = [(membership.conversation, 3, 5), (other, _ROWS, _ROWS)]
+    with statements() as asked:
+        rows = batch_rows.in_spans(spans)
+
+    assert [(row.conversation, row.n) for row in rows] == [
+        (membership.conversation, 3),
+        (membership.conversation, 4),
+        (membership.conversation, 5),
+        (other, _ROWS),
+    ]
+    stored = Envelope.objects.get(conversation=other, n=_ROWS)
+    assert rows[-1][2:] == (stored.side, stored.client_id, bytes(stored.envelope), stored.stored_at)
+    assert len(asked) == 1
+    with only_indexes():
+        plan = asked[0].plan()
+    assert searches_by_number(plan)
+
+
 def test_the_list_takes_as_many_queries_for_thirty_conversations_as_for_three(alice: User) -> None:
     befriend_many(alice, 3)
     few = queries_of_the_list(alice, expected=3)
@@ -134,7 +158,7 @@ def queries_of_the_list(alice: User, *, expected: int) -> int:
 def searches_by_number(plan: str) -> bool:
     """SQLite calls indexes of constraints by numbers of its own, and names the columns instead."""
     if connection.vendor == "sqlite":
-        search = r"SEARCH (messaging_envelope|stored) USING (COVERING )?INDEX \w+ \(conversation_id=\?( AND n.\?)?\)"
+        search = r"SEARCH (messaging_envelope|stored) USING (COVERING )?INDEX \w+ \(conversation_id=\?( AND n.\?)*\)"
         slow = r"SCAN (messaging_|stored)|TEMP B-TREE"
     else:
         search = "envelope_one_per_number on messaging_envelope"
