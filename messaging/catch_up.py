@@ -29,8 +29,8 @@ _MARGIN = timedelta(seconds=60)
 class CatchUp:
     """``look`` reads what is new in conversations since a moment; ``visit`` reads everything else about one person.
 
-    It looks each ``CATCH_UP_ANYWAY``, too, when nothing seems to be missed. Of those ``everybody`` names, ``CATCH_UP_PEOPLE`` are visited after each look, and all in a row when nothing is missed
-    any more.
+    It looks each ``CATCH_UP_ANYWAY``, too, when nothing seems to be missed. Of those ``everybody`` names,
+    ``CATCH_UP_PEOPLE`` are visited after each look, without a pause in between when rings are heard.
     """
 
     def __init__(
@@ -65,13 +65,15 @@ class CatchUp:
         while True:
             self._at_once.clear()
             try:
-                await self._catch_up()
+                while await self._catch_up():
+                    pass
             except DatabaseError as error:
                 logger.error("The database did not say what was missed (%s).", type(error).__name__)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._at_once.wait(), settings.CATCH_UP_EVERY.total_seconds())
 
-    async def _catch_up(self) -> None:
+    async def _catch_up(self) -> bool:
+        """Whether there are more to visit, which then goes on at once: what is missed meanwhile is looked at in between."""
         is_deaf = redis_state.is_away or not self._listens
         if is_deaf:
             self.missed()
@@ -86,10 +88,11 @@ class CatchUp:
                 self._to_visit = list(self._everybody())
         if is_deaf:
             self.missed()  # Until a look that began when rings were heard again.
-        for _ in range(settings.CATCH_UP_PEOPLE if is_deaf else len(self._to_visit)):
+        for _ in range(settings.CATCH_UP_PEOPLE):
             if self._to_visit:
                 await self._visit(self._to_visit[-1])
                 self._to_visit.pop()
+        return bool(self._to_visit) and not is_deaf
 
     async def _look_back(self) -> None:
         since, self._missing_since = self._missing_since or timezone.now(), None
