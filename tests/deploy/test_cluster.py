@@ -26,6 +26,10 @@ from tests.securechat.test_health import ALL_WELL, ANSWERS_WITHIN_SECONDS, froze
 from tests.securechat.test_serve import wait_until
 
 PASSWORD = "Passw0rd!"
+UNANSWERED = (
+    "No answer within 2.5 s.",
+    "It does not answer.",
+)  # The second where a new connection was given up.
 ONE_CAP, BOTH_CAPS = 20, 2 * 20  # MAX_CONNECTIONS_PER_ADDRESS of the two processes.
 AGAIN_SECONDS = (
     30  # A killed process starts anew and is found to be ready; both take about three on a quiet machine.
@@ -163,7 +167,8 @@ def test_a_postgresql_that_hangs_is_said_in_time_by_whoever_is_left_to_say_it(cl
             began = time.monotonic()
             status, said = get(cluster, "/readyz")
             assert time.monotonic() - began < ANSWERS_WITHIN_SECONDS
-            assert (status, said["database"]) == (503, "No answer within 2.5 s.")
+            assert status == 503
+            assert said["database"] in UNANSWERED
         assert get(cluster, "/healthz") == (200, {"alive": True})
 
     wait_until(lambda: get(cluster, "/readyz") == (200, ALL_WELL), seconds=AGAIN_SECONDS)
