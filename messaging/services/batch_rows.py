@@ -201,7 +201,10 @@ class StoredEnvelope(NamedTuple):
 
 
 def in_spans(spans: Sequence[tuple[UUID, int, int]]) -> list[StoredEnvelope]:
-    """Everything from the first to the last ``n`` of each conversation, in order of ``n``: what other processes stored."""
+    """Everything from the first to the last ``n`` of each conversation, in order of ``n``: what other processes stored.
+
+    Spans may overlap, as a message that is sent again is rung again.
+    """
     if not spans:
         return []
     plain = _plain_id()
@@ -214,12 +217,12 @@ def in_spans(spans: Sequence[tuple[UUID, int, int]]) -> list[StoredEnvelope]:
             values,
         )
         rows: list[tuple[Any, ...]] = cursor.fetchall()
-    found = [
+    found = {
         StoredEnvelope(
             _id_of(conversation), n, side, _id_of(client_id), bytes(envelope), _moment_of(stored_at)
         )
         for conversation, n, side, client_id, envelope, stored_at in rows
-    ]
+    }
     return sorted(found, key=attrgetter("n"))
 
 

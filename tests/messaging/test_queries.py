@@ -110,6 +110,12 @@ def test_what_other_processes_stored_is_one_query_that_searches_an_index(
     assert searches_by_number(plan)
 
 
+def test_what_two_rings_name_is_told_once(membership: Membership) -> None:
+    rows = batch_rows.in_spans([(membership.conversation, 3, 5), (membership.conversation, 5, 6)])
+
+    assert [row.n for row in rows] == [3, 4, 5, 6]
+
+
 def test_the_list_takes_as_many_queries_for_thirty_conversations_as_for_three(alice: User) -> None:
     befriend_many(alice, 3)
     few = queries_of_the_list(alice, expected=3)
