@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -118,6 +119,22 @@ def test_all_that_nobody_has_is_counted_and_found_behind_what_is_kept(
     assert Friendship.objects.count() == 14
     assert User.objects.count() == 15
     assert pruned() == {}
+
+
+def test_a_refused_request_that_is_asked_again_during_a_run_stays(a: Person, m: Person) -> None:
+    services.request_friendship(sender=m.user, username="Alice1")
+    asked = Friendship.objects.between(m.user, a.user).get()
+    services.reject_requests(rejected_by=a.user, public_ids=[asked.public_id])
+    Friendship.objects.filter(pk=asked.pk).update(answered_at=timezone.now() - LONG_AGO)
+    (kind,) = (one for one in retention.outlived() if one.what == "requests that were refused long ago")
+
+    def meanwhile(rows: list[Friendship]) -> list[Friendship]:
+        services.request_friendship(sender=m.user, username="Alice1")
+        return rows
+
+    retention.prune(replace(kind, choose=meanwhile), timezone.now())
+
+    assert Friendship.objects.received_by(a.user).count() == 1
 
 
 def test_a_run_that_was_stopped_is_begun_again(monkeypatch: pytest.MonkeyPatch) -> None:
