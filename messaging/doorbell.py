@@ -25,7 +25,7 @@ _TRY_AGAIN_SECONDS = 1.0
 async def listen(heard: Heard, listens: Listens) -> None:
     """Never ends. ``listens`` is told when what others ring begins to arrive here, and when it may not any more.
 
-    Where only this connection was lost, Redis is not away: it is asked again at once.
+    Where only this connection was lost, Redis is not away.
     """
     while True:
         pubsub = async_client(retries=0).pubsub()
@@ -33,7 +33,6 @@ async def listen(heard: Heard, listens: Listens) -> None:
             await pubsub.subscribe(events.CHANNEL)
         except (redis.RedisError, OSError) as error:
             redis_state.failed(error)
-            await asyncio.sleep(_TRY_AGAIN_SECONDS)
         else:
             listens(True)
             with suppress(redis.RedisError, OSError):
@@ -41,6 +40,7 @@ async def listen(heard: Heard, listens: Listens) -> None:
             listens(False)
         finally:
             await pubsub.aclose()  # type: ignore[no-untyped-call]
+        await asyncio.sleep(_TRY_AGAIN_SECONDS)
 
 
 async def _hear(pubsub: PubSub, heard: Heard) -> None:
