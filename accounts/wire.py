@@ -26,7 +26,7 @@ _URL = b"-_"
 _FROM_URL = bytes.maketrans(b"-_+/=\n", b"+/****")  # A star is in no alphabet.
 _PADDING = (b"", b"", b"==", b"=")
 # Those whose last bits, which mean nothing, are zero: after two characters of four, four bits; after three, two.
-_LAST_CHARACTERS = ("", "", "AQgw", "AEIMQUYcgkosw048")
+_LAST_CHARACTERS = (b"", b"", b"AQgw", b"AEIMQUYcgkosw048")
 
 Item: TypeAlias = "int | str | bytes | list[Item]"
 
@@ -49,13 +49,14 @@ def encode_base64url(raw: bytes) -> str:
     return pybase64.b64encode_as_string(raw, _URL).rstrip("=")
 
 
-def decode_base64url(text: str) -> bytes:
-    """Without padding and in its one canonical form; raises ``MalformedBytes`` for anything else."""
+def decode_base64url(text: str | bytes) -> bytes:
+    """Without padding and in its one canonical form; raises ``MalformedBytes`` for anything else. Bytes are ASCII."""
     left = len(text) % 4
-    if left and text[-1] not in _LAST_CHARACTERS[left]:
-        raise MalformedBytes
     try:
-        standard = text.encode("ascii").translate(_FROM_URL)
+        encoded = text.encode("ascii") if isinstance(text, str) else text
+        if left and encoded[-1] not in _LAST_CHARACTERS[left]:
+            raise MalformedBytes
+        standard = encoded.translate(_FROM_URL)
         return pybase64.b64decode(standard + _PADDING[left], validate=True)
     except ValueError:
         raise MalformedBytes from None

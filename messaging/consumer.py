@@ -32,9 +32,10 @@ from securechat import events
 from securechat.errors import DomainError, TooFast, Unavailable
 from securechat.logs import connection_id, new_id, refused
 from securechat.ratelimit import Bucket
-from securechat.serving import SEND_AT_ONCE
+from securechat.serving import SEND_AT_ONCE, TAKE_AT_ONCE
 
 Receive: TypeAlias = Callable[[], Awaitable[dict[str, Any]]]
+TakeAtOnce: TypeAlias = Callable[[Callable[[bytes], bool]], None]
 
 
 async def chat_socket(scope: Any, receive: Receive, send: Send) -> None:
@@ -59,14 +60,15 @@ async def chat_socket(scope: Any, receive: Receive, send: Send) -> None:
     if person is None:
         await _refuse_socket(receive, send, CloseCode.SIGNED_OUT)
         return
-    connection = Connection(person, session_key, send, scope.get("extensions", {}).get(SEND_AT_ONCE))
+    extensions = scope.get("extensions", {})
+    connection = Connection(person, session_key, send, extensions.get(SEND_AT_ONCE))
     if not hub.add(connection):
         await _refuse_socket(receive, send, CloseCode.TOO_MANY)
         return
     sending = asyncio.create_task(connection.run())
     code: int | None = None
     try:
-        code = await _Socket(hub, connection).run(receive)
+        code = await _Socket(hub, connection).run(receive, extensions.get(TAKE_AT_ONCE))
     finally:
         sending.cancel()
         await asyncio.gather(sending, return_exceptions=True)
@@ -98,16 +100,43 @@ class _Socket:
         self._hub = hub
         self._connection = connection
         self._largest_frame = settings.MAX_FRAME_BYTES
+        self._envelopes_sent = hub.envelopes_sent_by(connection.user_id)
         self._frames_taken = Bucket(limit=settings.FRAME_BURST, per_second=settings.FRAMES_PER_SECOND)
+        self._is_answering = False
 
-    async def run(self, receive: Receive) -> int | None:
+    async def run(self, receive: Receive, take_at_once: TakeAtOnce | None) -> int | None:
         """Answers the code with which the socket ended."""
         await self._introduce()
+        if take_at_once is not None:
+            take_at_once(self._take_at_once)
         while (message := await receive())["type"] != "websocket.disconnect":
             if self._connection.is_closing:
                 continue
+            self._is_answering = True
             await self._take(message.get("text"))
+            self._is_answering = False
         return message.get("code")
+
+    def _take_at_once(self, text: bytes) -> bool:
+        """An envelope of whom nothing has to be asked, as nearly all are: no task wakes for it. All else waits its turn."""
+        connection = self._connection
+        if self._is_answering or connection.is_closing or not self._hub.has_room:
+            return False
+        frame = protocol.sent_envelope(text)
+        if frame is None:
+            return False
+        membership, standing = connection.memberships.get(frame.conversation), connection.standing
+        if membership is None or standing is None:
+            return False
+        if self._frames_taken.take():
+            connection.close(CloseCode.TOO_MANY)
+            return True
+        try:
+            self._check_may_send()
+            self._hub.add_envelope(self._waiting(frame, membership, standing))
+        except DomainError as refusal:
+            self._refuse(refusal, frame.ref)
+        return True
 
     async def _introduce(self) -> None:
         try:
@@ -126,7 +155,9 @@ class _Socket:
     async def _answer(self, text: str | None) -> None:
         frame: protocol.SentEnvelope | protocol.ClientFrame | None
         try:
-            frame = (protocol.sent_envelope(text) if text else None) or protocol.decode_client_frame(text)
+            frame = (protocol.sent_envelope(text.encode()) if text else None) or protocol.decode_client_frame(
+                text
+            )
         except MalformedFrame as refusal:
             self._refuse(refusal, protocol.ref_of(text))
             return
@@ -138,7 +169,7 @@ class _Socket:
             self._refuse(Unavailable(), frame.ref)
 
     def _refuse(self, refusal: DomainError, ref: int | None) -> None:
-        refused("frame", refusal.code)
+        refused("frame", refusal.code, connection=self._connection.log_id)
         if isinstance(refusal, TooFast):
             abuse_signals.note_too_fast(self._connection.user_id)
         self._connection.send(protocol.refusal(refusal, ref))
@@ -177,13 +208,19 @@ class _Socket:
                 assert_never(frame)
 
     async def _send_envelope(self, frame: protocol.SentEnvelope) -> None:
+        self._check_may_send()
+        membership = await self._membership(frame.conversation)
+        standing = await self._standing()
+        await self._hub.submit(self._waiting(frame, membership, standing))
+
+    def _check_may_send(self) -> None:
+        """Raises ``Muted`` or ``TooFast``. Each process counts for itself: a look into Redis would cost more than an envelope."""
         if (mute := self._connection.mute) is not None and mute.is_in_force():
             raise Muted(mute.in_words)
-        self._hub.count_envelope(self._connection.user_id)
-        connection = self._connection
-        membership = connection.memberships.get(frame.conversation)
-        if membership is None:
-            membership = await self._membership(UUID(bytes=frame.conversation))
+        if wait := self._envelopes_sent.take():
+            raise TooFast(retry_after_seconds=-(-wait // 1_000_000_000))
+
+    def _waiting(self, frame: protocol.SentEnvelope, membership: Membership, standing: Standing) -> Waiting:
         header = parse_envelope(frame.envelope)
         if not (
             header.client_id == frame.client_id
@@ -191,11 +228,11 @@ class _Socket:
             and header.epoch == frame.epoch
         ):
             raise MalformedFrame
-        standing = connection.standing or await self._standing()
         if header.device not in standing.devices:
             raise UnknownDevice
+        connection = self._connection
         submission = Submission(membership.side, header, frame.envelope, connection.user, standing.seq)
-        await self._hub.submit(Waiting(submission, frame.ref, connection))
+        return Waiting(submission, frame.ref, connection)
 
     async def _list_conversations(self, frame: protocol.ListConversations) -> None:
         items, more = await self._hub.read(
@@ -204,7 +241,7 @@ class _Socket:
         self._connection.send(protocol.Conversations(ref=frame.ref, items=tuple(items), more=more))
 
     async def _get_history(self, frame: protocol.GetHistory) -> None:
-        membership = await self._membership(frame.conversation)
+        membership = await self._membership(frame.conversation.bytes)
         page = await self._hub.read(history.page, membership, frame.direction, frame.n, frame.limit)
         self._connection.send(
             protocol.History(
@@ -218,21 +255,21 @@ class _Socket:
         )
 
     async def _look_up_envelopes(self, frame: protocol.LookUpEnvelopes) -> None:
-        membership = await self._membership(frame.conversation)
+        membership = await self._membership(frame.conversation.bytes)
         items = await self._hub.read(history.found, membership, frame.client_ids)
         self._connection.send(
             protocol.EnvelopesFound(ref=frame.ref, conversation=frame.conversation, items=items)
         )
 
     async def _get_epochs(self, frame: protocol.GetEpochs) -> None:
-        membership = await self._membership(frame.conversation)
+        membership = await self._membership(frame.conversation.bytes)
         records, more = await self._hub.read(epochs.records_after, membership, frame.after)
         self._connection.send(
             protocol.Epochs(ref=frame.ref, conversation=frame.conversation, records=tuple(records), more=more)
         )
 
     async def _append_epoch(self, frame: protocol.AppendEpoch) -> None:
-        membership = await self._membership(frame.conversation)
+        membership = await self._membership(frame.conversation.bytes)
         conversation, epoch = frame.conversation, frame.epoch
         await self._hub.read(epochs.append, self._connection.user, membership, epoch, frame.record)
         self._connection.send(protocol.EpochAppended(ref=frame.ref, conversation=conversation, epoch=epoch))
@@ -244,7 +281,7 @@ class _Socket:
         )
 
     async def _get_chain(self, frame: protocol.GetChain) -> None:
-        membership = await self._membership(frame.conversation)
+        membership = await self._membership(frame.conversation.bytes)
         entries, more = await self._hub.read(
             chains.entries_after, self._connection.user, membership, frame.whose, frame.after
         )
@@ -259,7 +296,7 @@ class _Socket:
         )
 
     async def _set_head(self, frame: protocol.SetHead) -> None:
-        membership = await self._membership(frame.conversation)
+        membership = await self._membership(frame.conversation.bytes)
         standing = await self._standing()
         is_news = await self._hub.read(heads.store, self._connection.user, membership, frame.head, standing)
         self._connection.send(protocol.HeadStored(ref=frame.ref, conversation=frame.conversation))
@@ -271,11 +308,12 @@ class _Socket:
                 ring=events.HeadStored(frame.conversation, membership.side),
             )
 
-    async def _membership(self, conversation: UUID) -> Membership:
+    async def _membership(self, conversation: bytes) -> Membership:
         """From what the connection knows; asks the database only about what it does not. Raises ``ConversationNotFound``."""
-        known = self._connection.memberships.get(conversation.bytes)
+        known = self._connection.memberships.get(conversation)
         if known is None:
-            known = await self._hub.read(conversations.membership_of, self._connection.user, conversation)
+            id_ = UUID(bytes=conversation)
+            known = await self._hub.read(conversations.membership_of, self._connection.user, id_)
             self._hub.adopt(self._connection.user_id, known)
         return known
 

@@ -34,9 +34,9 @@ from messaging.threads import DatabaseThreads
 from messaging.watch import PresenceWatch
 from messaging.writer import Waiting, Writer
 from securechat import events, metrics
-from securechat.errors import DomainError, TooFast
+from securechat.errors import DomainError
 from securechat.logs import refused
-from securechat.ratelimit import LocalBuckets
+from securechat.ratelimit import Bucket, Buckets
 from securechat.redis import redis_state
 
 logger = logging.getLogger(__name__)
@@ -66,18 +66,29 @@ async def shut_down() -> None:
         await hub.close()
 
 
+class _Place:
+    """A conversation, and the sockets here that may read it."""
+
+    __slots__ = ("id", "sockets", "text", "told")
+
+    def __init__(self, id: UUID) -> None:
+        self.id, self.text = id, str(id)
+        self.sockets: set[Connection] = set()
+        self.told = 0  # The last ``n`` that they were told of.
+
+
 class Hub:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._of_user: defaultdict[int, set[Connection]] = defaultdict(set)
-        self._of_conversation: defaultdict[UUID, set[Connection]] = defaultdict(set)
+        self._places: dict[bytes, _Place] = {}  # Of each conversation that has a socket here.
         self._watchers: defaultdict[int, set[Connection]] = defaultdict(set)
         self._readers = DatabaseThreads(settings.CHAT_DATABASE_THREADS, "chat")
         self._writer = Writer(self._deliver)
         self._presence = PresenceWatch(self._tell_presence)
-        self._envelopes_sent = LocalBuckets()
-        self._burst_window = timedelta(seconds=settings.ENVELOPE_BURST / settings.ENVELOPES_PER_SECOND)
-        self._told: dict[UUID, int] = {}  # The last ``n`` that sockets here were told of.
+        self._envelopes_sent = Buckets(
+            limit=settings.ENVELOPE_BURST, per_second=settings.ENVELOPES_PER_SECOND
+        )
         self._catch_up = CatchUp(look=self._look, visit=self._visit, everybody=lambda: tuple(self._of_user))
         self._notes: asyncio.Queue[events.Event] = asyncio.Queue(settings.HUB_QUEUE_EVENTS)
         self._rings: deque[events.Event] = deque()
@@ -118,9 +129,10 @@ class Hub:
                 {m.peer_id for m in introduction.memberships.values() if m.open and m.peer_id}
             )
         for conversation, membership in introduction.memberships.items():
-            if conversation not in self._of_conversation:  # A browser asks for everything when it is welcome.
-                self._told[conversation] = introduction.last_ns.get(conversation, 0)
+            is_first = conversation.bytes not in self._places
             self._adopt(connection, membership)
+            if is_first:  # A browser asks for everything when it is welcome.
+                self._places[conversation.bytes].told = introduction.last_ns.get(conversation, 0)
         connection.mute = introduction.mute
         connection.is_ready = True
         connection.send_text(
@@ -137,9 +149,7 @@ class Hub:
         _discard(self._of_user, connection.user_id, connection)
         metrics.SOCKETS.inc(-1)
         for membership in connection.memberships.values():
-            _discard(self._of_conversation, membership.conversation, connection)
-            if membership.conversation not in self._of_conversation:
-                self._told.pop(membership.conversation, None)
+            self._leave(membership.conversation.bytes, connection)
             if membership.peer_id is not None:
                 _discard(self._watchers, membership.peer_id, connection)
         grace = settings.PRESENCE_GRACE if may_come_back else timedelta(0)
@@ -152,12 +162,22 @@ class Hub:
 
     def _adopt(self, connection: Connection, membership: Membership) -> None:
         connection.learn(membership)
-        self._of_conversation[membership.conversation].add(connection)
+        id_ = membership.conversation.bytes
+        if id_ not in self._places:
+            self._places[id_] = _Place(membership.conversation)
+        self._places[id_].sockets.add(connection)
         if membership.peer_id is not None:
             if membership.open:
                 self._watchers[membership.peer_id].add(connection)
             else:
                 _discard(self._watchers, membership.peer_id, connection)
+
+    def _leave(self, conversation: bytes, connection: Connection) -> None:
+        place = self._places.get(conversation)
+        if place is not None:
+            place.sockets.discard(connection)
+            if not place.sockets:
+                del self._places[conversation]
 
     def _ready(self, user_id: int) -> list[Connection]:
         """Who is not ready yet reads everything once more instead."""
@@ -179,13 +199,18 @@ class Hub:
         """Joins the next batch; the sender is told after its commit."""
         await self._writer.submit(waiting)
 
-    def count_envelope(self, user_id: int) -> None:
-        """Raises ``TooFast``. Each process counts for itself: a look into Redis would cost more than an envelope."""
-        wait = self._envelopes_sent.take(
-            str(user_id), limit=settings.ENVELOPE_BURST, window=self._burst_window
-        )
-        if wait:
-            raise TooFast(retry_after_seconds=-(-wait // 1_000_000))
+    @property
+    def has_room(self) -> bool:
+        """Whether an envelope would join the next batch without waiting."""
+        return self._writer.has_room
+
+    def add_envelope(self, waiting: Waiting) -> None:
+        """``submit`` where there is room."""
+        self._writer.add(waiting)
+
+    def envelopes_sent_by(self, user_id: int) -> Bucket:
+        """One for all sockets that somebody has in this process."""
+        return self._envelopes_sent.of(user_id)
 
     def tell(
         self, conversation: UUID, frame: protocol.ServerFrame, *, but: Connection | None, ring: events.Event
@@ -197,10 +222,10 @@ class Hub:
     def _send_to(
         self, conversation: UUID, frame: protocol.ServerFrame, but: Connection | None = None
     ) -> None:
-        connections = self._of_conversation.get(conversation)
-        if connections:
+        place = self._places.get(conversation.bytes)
+        if place is not None:
             text = protocol.encode(frame)
-            for connection in connections:
+            for connection in place.sockets:
                 if connection is not but:
                     connection.send_text(text)
 
@@ -208,10 +233,9 @@ class Hub:
 
     def _deliver(self, done: Sequence[tuple[Waiting, Outcome]]) -> None:
         delivered = new = 0
-        spans: dict[UUID, tuple[int, int]] = {}
+        spans: dict[bytes, tuple[UUID, int, int]] = {}
         again: list[tuple[UUID, int, int]] = []
-        moments: dict[datetime, int] = {}
-        places: dict[bytes, tuple[UUID, str, Collection[Connection]]] = {}
+        moment, stored_at = None, 0
         for waiting, outcome in done:
             if isinstance(outcome, DomainError):
                 waiting.sender.send(protocol.refusal(outcome, waiting.ref))
@@ -219,18 +243,14 @@ class Hub:
                 continue
             submission, n = waiting.submission, outcome.n
             header = submission.header
-            if header.conversation not in places:
-                id_ = UUID(bytes=header.conversation)
-                places[header.conversation] = (id_, str(id_), self._of_conversation.get(id_, ()))
-            conversation, conversation_id, sockets = places[header.conversation]
+            place = self._places.get(header.conversation) or _Place(UUID(bytes=header.conversation))
             client_id = protocol.id_text(header.client_id)
-            stored_at = moments.get(outcome.stored_at)
-            if stored_at is None:
-                stored_at = moments[outcome.stored_at] = milliseconds(outcome.stored_at)
+            if outcome.stored_at is not moment:  # One for all that are new in a batch.
+                moment, stored_at = outcome.stored_at, milliseconds(outcome.stored_at)
             waiting.sender.send_text(
                 protocol.stored_text(
                     ref=waiting.ref,
-                    conversation=conversation_id,
+                    conversation=place.text,
                     client_id=client_id,
                     n=n,
                     stored_at=stored_at,
@@ -238,15 +258,16 @@ class Hub:
             )
             if outcome.new:
                 new += 1
-                spans[conversation] = (spans[conversation][0] if conversation in spans else n, n)
+                span = spans.get(header.conversation)
+                spans[header.conversation] = (place.id, span[1] if span else n, n)
             else:  # Who stored it may have died before anybody was told.
-                again.append((conversation, n, n))
-                if n <= self._told.get(conversation, 0):
+                again.append((place.id, n, n))
+                if n <= place.told:
                     continue
-            others = [one for one in sockets if one is not waiting.sender]
+            others = [one for one in place.sockets if one is not waiting.sender]
             if others:
                 text = protocol.new_text(
-                    conversation=conversation_id,
+                    conversation=place.text,
                     n=n,
                     side=submission.side,
                     client_id=client_id,
@@ -260,7 +281,7 @@ class Hub:
         metrics.ENVELOPES_DELIVERED.inc(delivered)
         if again:
             metrics.ENVELOPES_REPEATED.inc(len(again))
-        rows = (*((conversation, first, last) for conversation, (first, last) in spans.items()), *again)
+        rows = (*spans.values(), *again)
         if rows:
             self._note_as_told(rows)
             self._ring_later(events.EnvelopesStored(rows))
@@ -268,8 +289,9 @@ class Hub:
     def _note_as_told(self, spans: Iterable[tuple[UUID, int, int]]) -> None:
         """Of one that a browser was not told of before the last it sees the gap, and asks."""
         for conversation, _, last in spans:
-            if conversation in self._of_conversation:
-                self._told[conversation] = max(last, self._told.get(conversation, 0))
+            place = self._places.get(conversation.bytes)
+            if place is not None:
+                place.told = max(last, place.told)
 
     # Other processes
 
@@ -379,24 +401,26 @@ class Hub:
                 connection.send(protocol.KeysChanged(conversation=membership.conversation))
 
     async def _envelopes_stored(self, spans: Iterable[tuple[UUID, int, int]]) -> None:
-        here = [span for span in spans if span[0] in self._of_conversation]
+        here = [span for span in spans if span[0].bytes in self._places]
         for start in range(0, len(here), _SPANS_AT_ONCE):
             some = here[start : start + _SPANS_AT_ONCE]
             for row in await self.read(batch_rows.in_spans, some):
-                text = protocol.new_text(
-                    conversation=str(row.conversation),
-                    n=row.n,
-                    side=row.side,
-                    client_id=str(row.client_id),
-                    envelope=row.envelope,
-                    stored_at=milliseconds(row.stored_at),
-                )
-                for connection in self._of_conversation.get(row.conversation, ()):
-                    connection.send_text(text)
+                place = self._places.get(row.conversation.bytes)
+                if place is not None:
+                    text = protocol.new_text(
+                        conversation=place.text,
+                        n=row.n,
+                        side=row.side,
+                        client_id=str(row.client_id),
+                        envelope=row.envelope,
+                        stored_at=milliseconds(row.stored_at),
+                    )
+                    for connection in place.sockets:
+                        connection.send_text(text)
             self._note_as_told(some)
 
     async def _epoch_appended(self, conversation: UUID, epoch: int) -> None:
-        if conversation in self._of_conversation:
+        if conversation.bytes in self._places:
             record = await self.read(epochs.record_of, conversation, epoch)
             if record is not None:
                 self._send_to(
@@ -404,7 +428,7 @@ class Hub:
                 )
 
     async def _head_stored(self, conversation: UUID, side: int) -> None:
-        if conversation in self._of_conversation:
+        if conversation.bytes in self._places:
             head = await self.read(heads.head_of, conversation, side)
             if head is not None:
                 self._send_to(
@@ -422,9 +446,10 @@ class Hub:
         """Tells of envelopes that are stored and of which no socket here was told."""
         spans = []
         for conversation, last in last_ns.items():
-            told = self._told.get(conversation, 0)
-            if conversation in self._of_conversation and told < last:
-                spans.append((conversation, last if last - told > _CATCH_UP_ROWS else told + 1, last))
+            place = self._places.get(conversation.bytes)
+            if place is not None and place.told < last:
+                is_much = last - place.told > _CATCH_UP_ROWS
+                spans.append((conversation, last if is_much else place.told + 1, last))
         await self._envelopes_stored(spans)
 
     async def _visit(self, user_id: int) -> None:

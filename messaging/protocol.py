@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from binascii import unhexlify
 from collections.abc import Iterable
 from typing import Annotated, Literal, NamedTuple, TypeAlias
 from uuid import UUID
@@ -355,11 +356,11 @@ _server_frame: TypeAdapter[ServerFrame] = TypeAdapter(Annotated[ServerFrame, Fie
 
 # Every message comes in this form and leaves in the two below: written out, they take a fifth of pydantic's time. It
 # decides about all that looks different, so nothing is accepted or sent that it would not.
-_UUID = "([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
-_COUNT = "([1-9][0-9]{0,14})"
+_UUID = b"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
+_COUNT = b"([1-9][0-9]{0,14})"
 _BEGIN_OF_SEND = re.compile(
-    f'{{"type":"envelope.send","ref":{_COUNT},"conversation":"{_UUID}","client_id":"{_UUID}",'
-    f'"epoch":{_COUNT},"envelope":"'
+    b'{"type":"envelope.send","ref":%b,"conversation":"%b","client_id":"%b","epoch":%b,"envelope":"'
+    % (_COUNT, _UUID, _UUID, _COUNT)
 )
 
 
@@ -373,10 +374,10 @@ class SentEnvelope(NamedTuple):
     envelope: bytes
 
 
-def sent_envelope(text: str) -> SentEnvelope | None:
-    """``None`` for whatever else it is, which may still be a ``SendEnvelope`` in another form."""
+def sent_envelope(text: bytes) -> SentEnvelope | None:
+    """``None`` for whatever else it is, which may still be a ``SendEnvelope`` in another form. ``text`` as it came: UTF-8 or not."""
     begin = _BEGIN_OF_SEND.match(text)
-    if begin is None or not text.endswith('"}'):
+    if begin is None or not text.endswith(b'"}'):
         return None
     try:
         envelope = decode_base64url(text[begin.end() : -2])
@@ -388,8 +389,8 @@ def sent_envelope(text: str) -> SentEnvelope | None:
     return SentEnvelope(int(ref), _id_bytes(conversation), _id_bytes(client_id), int(epoch), envelope)
 
 
-def _id_bytes(text: str) -> bytes:
-    return bytes.fromhex(text.replace("-", ""))
+def _id_bytes(text: bytes) -> bytes:
+    return unhexlify(text.replace(b"-", b""))
 
 
 def id_text(id_: bytes) -> str:

@@ -45,21 +45,28 @@ class Writer:
         self._done = done
         self._waiting: deque[Waiting] = deque()
         self._unanswered = 0  # With those that are being stored.
-        self._capacity = settings.WRITER_QUEUE_ENVELOPES
+        self._capacity: int = settings.WRITER_QUEUE_ENVELOPES
         self._something, self._room, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._room.set()
         self._idle.set()
         self._thread = DatabaseThreads(1, "writer")
         self._heads = WriterHeads()  # Touched by that thread only.
 
+    @property
+    def has_room(self) -> bool:
+        return len(self._waiting) < self._capacity
+
     async def submit(self, waiting: Waiting) -> None:
         """Joins the next batch; waits while too many are before it. The answer comes through ``done``."""
-        while len(self._waiting) >= self._capacity:
+        while not self.has_room:
             self._room.clear()
             await self._room.wait()
+        self.add(waiting)
+
+    def add(self, waiting: Waiting) -> None:
+        """``submit`` where there is room."""
         self._waiting.append(waiting)
         self._unanswered += 1
-        metrics.WAITING_ENVELOPES.set(self._unanswered)
         if not self._something.is_set():
             self._something.set()
             self._idle.clear()
@@ -74,6 +81,7 @@ class Writer:
             if not self._waiting:
                 self._something.clear()
             self._room.set()
+            metrics.WAITING_ENVELOPES.set(self._unanswered)
             try:
                 submissions = [waiting.submission for waiting in batch]
                 began = time.perf_counter()

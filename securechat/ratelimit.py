@@ -101,6 +101,21 @@ class Bucket:
         return 0
 
 
+class Buckets:
+    """A bucket for each of the ``capacity`` keys that were asked for last."""
+
+    def __init__(self, *, limit: int, per_second: int, capacity: int = 20_000) -> None:
+        self._limit, self._per_second, self._capacity = limit, per_second, capacity
+        self._of: OrderedDict[int, Bucket] = OrderedDict()
+
+    def of(self, key: int) -> Bucket:
+        bucket = self._of.setdefault(key, Bucket(limit=self._limit, per_second=self._per_second))
+        self._of.move_to_end(key)
+        if len(self._of) > self._capacity:
+            self._of.popitem(last=False)
+        return bucket
+
+
 class LocalBuckets:
     """The same buckets in this process, at most ``capacity`` of them; the oldest are forgotten first."""
 

@@ -19,19 +19,18 @@ class Outgoing:
         self._cut_off = cut_off
         self._has_room = asyncio.Event()
         self._has_room.set()
+        self.is_full = False
         self._deadline: IDelayedCall | None = None
-
-    @property
-    def is_full(self) -> bool:
-        return not self._has_room.is_set()
 
     def fill(self, *, until: timedelta) -> None:
         """Nothing is written until ``free``; when that does not come in time the peer is cut off."""
+        self.is_full = True
         self._has_room.clear()
         if self._deadline is None:
             self._deadline = reactor.callLater(until.total_seconds(), self._end)
 
     def free(self) -> None:
+        self.is_full = False
         self._has_room.set()
         if self._deadline is not None:
             self._deadline.cancel()

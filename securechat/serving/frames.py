@@ -16,8 +16,8 @@ _LARGEST_IN_2_BYTES = 65_535
 _MASK_BYTES = 4
 
 
-def take_text(data: bytes, start: int, limit: int) -> tuple[str, int] | None:
-    """The text of the frame that begins at ``start``, and where the next one begins.
+def take_text(data: bytes, start: int, limit: int) -> tuple[bytes, int] | None:
+    """What the text frame that begins at ``start`` holds, whether it is UTF-8 or not, and where the next one begins.
 
     ``None`` where it is not a whole, final, masked text frame of at most ``limit`` bytes in its shortest form.
     """
@@ -37,10 +37,7 @@ def take_text(data: bytes, start: int, limit: int) -> tuple[str, int] | None:
     end = begin + length
     if end > len(data) or length > limit:
         return None
-    try:
-        return apply_mask(data[begin:end], data[mask_at:begin]).decode(), end
-    except UnicodeDecodeError:
-        return None
+    return apply_mask(data[begin:end], data[mask_at:begin]), end
 
 
 def text_frame(payload: bytes) -> bytes:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import time
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 from daphne.http_protocol import HTTPFactory, WebRequest
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
@@ -19,6 +19,7 @@ from securechat.ratelimit import Bucket
 from securechat.serving.flow import Incoming, Outgoing
 from securechat.serving.frames import take_text, text_frame
 
+TakeAtOnce: TypeAlias = Callable[[bytes], bool]
 _LINGER = timedelta(seconds=2)  # For a browser that is still sending to read the refusal.
 
 _TOGETHER_BYTES = 65_536
@@ -155,6 +156,10 @@ class GuardedWebSocketProtocol(WebSocketProtocol):
         self.incoming = Incoming(changed=self._balance)
         self.outgoing = Outgoing(cut_off=self._cut_off)
         self._takes_input = True
+        self._loop = (
+            asyncio.get_running_loop()
+        )  # Python 3.11 asks the system for its process id at each such call.
+        self._take_at_once: TakeAtOnce | None = None
         self._frames: list[bytes] = []  # Texts of this turn of the event loop, written together.
         self._frames_bytes = 0
         self._has_vanished = False
@@ -171,6 +176,7 @@ class GuardedWebSocketProtocol(WebSocketProtocol):
         self.transport.registerProducer(self, True)
 
     def connectionLost(self, reason: Any) -> None:
+        self._take_at_once = None
         self.outgoing.free()
         super().connectionLost(reason)
 
@@ -197,13 +203,23 @@ class GuardedWebSocketProtocol(WebSocketProtocol):
         """What stands at the beginning in the usual form, past autobahn's parser; answers where the rest begins."""
         start = 0
         while self._takes_input and (found := take_text(data, start, self.maxFramePayloadSize)):
-            text, start = found
+            payload, end = found
+            if not (self.muted or self._is_taken_at_once(payload)):
+                try:
+                    text = payload.decode()
+                except UnicodeDecodeError:
+                    break
+                self.application_queue.put_nowait({"type": "websocket.receive", "text": text})
+            start = end
             if self.autoPingTimeoutCall and self.autoPingRestartOnAnyTraffic:
                 self._cancelAutoPingTimeoutCall()
-            if not self.muted:
-                self.last_ping = time.time()
-                self.application_queue.put_nowait({"type": "websocket.receive", "text": text})
         return start
+
+    def _is_taken_at_once(self, payload: bytes) -> bool:
+        return self._take_at_once is not None and self.incoming.empty() and self._take_at_once(payload)
+
+    def take_at_once(self, take: TakeAtOnce) -> None:
+        self._take_at_once = take
 
     def send_at_once(self, text: str) -> bool:
         """False, and nothing sent, where the application has to wait for room."""
@@ -219,7 +235,7 @@ class GuardedWebSocketProtocol(WebSocketProtocol):
             self.serverSend(text)
             return
         if not self._frames:
-            asyncio.get_running_loop().call_soon(self._write_frames)
+            self._loop.call_soon(self._write_frames)
         self._frames.append(text_frame(payload))
         self._frames_bytes += len(payload)
         if self._frames_bytes > _TOGETHER_BYTES:

@@ -21,7 +21,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.logger import globalLogBeginner
 
-from securechat.serving import SEND_AT_ONCE
+from securechat.serving import SEND_AT_ONCE, TAKE_AT_ONCE
 from securechat.serving.admission import Admission
 from securechat.serving.guards import GuardedHTTPFactory, GuardedWebSocketFactory, GuardedWebSocketProtocol
 from securechat.serving.proxied import as_proxies_say
@@ -130,7 +130,10 @@ class GuardedServer(Server):
         queue = protocol.incoming if is_socket else asyncio.Queue()
         scope.setdefault("asgi", {"version": "3.0"})
         if is_socket:
-            scope["extensions"] = {SEND_AT_ONCE: protocol.send_at_once}
+            scope["extensions"] = {
+                SEND_AT_ONCE: protocol.send_at_once,
+                TAKE_AT_ONCE: protocol.take_at_once,
+            }
         running = self.application(scope=scope, receive=queue.get, send=partial(self.handle_reply, protocol))
         self.connections[protocol]["application_instance"] = asyncio.ensure_future(running)
         return queue

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -14,6 +16,7 @@ from django.test import Client
 
 from messaging import protocol
 from securechat.asgi import application
+from securechat.serving import TAKE_AT_ONCE
 
 F = TypeVar("F", bound=protocol.ServerFrame)
 ANSWER_SECONDS = 8.0
@@ -21,7 +24,12 @@ QUIET_SECONDS = 0.4
 
 
 class Socket:
-    """``async with Socket(client) as socket``; ``next`` gives the next frame of a kind and leaves out what it is not."""
+    """``async with Socket(client) as socket``; ``next`` gives the next frame of a kind and leaves out what it is not.
+
+    What the launcher offers a socket, it offers too, unless ``takes_at_once`` is false.
+    """
+
+    takes_at_once = True
 
     def __init__(self, client: Client, *, origin: str = settings.PUBLIC_ORIGIN) -> None:
         cookie = client.cookies.get(settings.SESSION_COOKIE_NAME)
@@ -29,6 +37,10 @@ class Socket:
         if cookie is not None:
             headers.append((b"cookie", f"{settings.SESSION_COOKIE_NAME}={cookie.value}".encode()))
         self._communicator = WebsocketCommunicator(application, "/ws/", headers=headers)
+        self._take: Callable[[bytes], bool] | None = None
+        if self.takes_at_once:
+            offered: dict[str, Any] = {TAKE_AT_ONCE: partial(setattr, self, "_take")}
+            self._communicator.scope["extensions"] = offered
         self.welcome: protocol.Welcome | None = None
 
     async def __aenter__(self) -> Socket:
@@ -57,6 +69,8 @@ class Socket:
         await self.send_text(json.dumps(frame))
 
     async def send_text(self, text: str) -> None:
+        if self._take is not None and self._communicator.input_queue.empty() and self._take(text.encode()):
+            return
         await self._communicator.send_input({"type": "websocket.receive", "text": text})
 
     async def send_bytes(self, data: bytes) -> None:

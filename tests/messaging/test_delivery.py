@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,12 +15,19 @@ from pytest_django import Settings
 from friends.services import end_friendship
 from messaging import protocol
 from messaging.models import Conversation, Envelope
+from messaging.services import history
 from messaging.wire import envelope_hash, first_log_hash, next_log_hash
 from tests.messaging.browser import Socket
 from tests.messaging.conftest import Person
 from tests.messaging.make_objects import Tab
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(params=[True, False], ids=["at once", "in turn"], autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the launcher hands over at once and what waits in the socket's queue must come to the same."""
+    monkeypatch.setattr(Socket, "takes_at_once", request.param)
 
 
 async def open_epoch(socket: Socket, tab: Tab) -> None:
@@ -216,6 +225,32 @@ async def test_a_frame_and_its_envelope_must_say_the_same(a: Person, b: Person, 
             frame = tab.frame(tab.envelope(client_id := uuid4()), client_id, ref).model_copy(update=change)
 
             assert await alice.refusal_of(frame) == "malformed_frame", change
+
+
+async def test_a_message_does_not_overtake_a_question_that_is_being_answered(
+    a: Person, b: Person, conversation: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+    page = history.page
+
+    def slow_page(*arguments: Any) -> history.Page:
+        go_on.wait(10)
+        return page(*arguments)
+
+    monkeypatch.setattr(history, "page", slow_page)
+    ask = protocol.GetHistory(ref=7, conversation=conversation, direction="before", n=0, limit=1)
+    tab = a.tab(conversation)
+    async with a.socket() as socket:
+        await open_epoch(socket, tab)
+        await socket.ask(tab.send(1), protocol.EnvelopeStored)
+        await socket.send(ask)
+        await asyncio.sleep(0.1)  # It is taken, and waits for the database.
+        await socket.send(tab.send(2))
+
+        assert await socket.hears_nothing(protocol.EnvelopeStored)
+        go_on.set()
+        assert isinstance(await socket.receive(), protocol.History)
+        assert isinstance(await socket.receive(), protocol.EnvelopeStored)
 
 
 async def test_a_foreign_conversation_and_none_are_the_same_answer(

@@ -77,7 +77,7 @@ def test_the_usual_form_of_a_message_is_read_as_any_other(data: st.DataObject) -
     at = data.draw(st.integers(0, len(text)))
     text = text[:at] + data.draw(st.text(max_size=2)) + text[at + data.draw(st.integers(0, 2)) :]
 
-    short = protocol.sent_envelope(text)
+    short = protocol.sent_envelope(text.encode())
 
     if short is not None:
         assert short == _sent(protocol.decode_client_frame(text))
@@ -86,7 +86,7 @@ def test_the_usual_form_of_a_message_is_read_as_any_other(data: st.DataObject) -
 def test_the_browsers_form_of_a_message_takes_the_short_way() -> None:
     text = json.dumps(valid(), separators=(",", ":"))
 
-    assert protocol.sent_envelope(text) == _sent(protocol.decode_client_frame(text))
+    assert protocol.sent_envelope(text.encode()) == _sent(protocol.decode_client_frame(text))
 
 
 def _sent(frame: protocol.ClientFrame) -> protocol.SentEnvelope:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
 import django
 
 from securechat import certificates
+from securechat.serving import SEND_AT_ONCE, TAKE_AT_ONCE
 from securechat.serving.server import GuardedServer, bind
 from securechat.serving.tls import TLSContexts
 
@@ -56,10 +58,16 @@ async def _echo_frames(
             break
         if message["text"] == "address":
             message = {"text": scope["client"][0]}
+        if message["text"] == "take at once":
+            scope["extensions"][TAKE_AT_ONCE](partial(_take_at_once, scope["extensions"][SEND_AT_ONCE]))
         if message["text"] == "hold":
             message = {"text": await _digest_after_a_while(receive)}
         await send({"type": "websocket.send", "text": message["text"]})
     print(f"disconnected {message['code']}", flush=True)
+
+
+def _take_at_once(send_at_once: Callable[[str], bool], text: bytes) -> bool:
+    return text.startswith(b"!") and send_at_once(f"at once: {text.decode()}")
 
 
 async def _digest_after_a_while(receive: Callable[[], Awaitable[Message]]) -> str:

@@ -23,14 +23,14 @@ def masked(text: bytes, opcode: Opcode = Opcode.TEXT, *, fin: bool = True) -> by
 def test_a_whole_text_is_taken_and_what_follows_is_left(text: str, before: bytes, after: bytes) -> None:
     frame = masked(text.encode())
 
-    assert take_text(before + frame + after, len(before), LIMIT) == (text, len(before) + len(frame))
+    assert take_text(before + frame + after, len(before), LIMIT) == (text.encode(), len(before) + len(frame))
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65_535])
 def test_every_length_up_to_the_one_that_needs_eight_bytes(size: int) -> None:
-    text = "x" * size
+    payload = b"x" * size
 
-    assert take_text(masked(text.encode()), 0, LIMIT) == (text, len(masked(text.encode())))
+    assert take_text(masked(payload), 0, LIMIT) == (payload, len(masked(payload)))
 
 
 @pytest.mark.parametrize(
@@ -42,8 +42,6 @@ def test_every_length_up_to_the_one_that_needs_eight_bytes(size: int) -> None:
         masked(b"a", Opcode.CONT),
         masked(b"a", fin=False),
         Frame(Opcode.TEXT, b"a").serialize(mask=False),
-        masked(b"\xff"),
-        masked("\u00e9".encode()[:1]),
         b"\xc1" + masked(b"a")[1:],
         b"\x81\xfe\x00\x05" + masked(b"hello")[2:],
         b"\x81\xff\0\0\0\0\0\0\0\x05" + masked(b"hello")[2:],
@@ -57,8 +55,6 @@ def test_every_length_up_to_the_one_that_needs_eight_bytes(size: int) -> None:
         "continuation",
         "begun",
         "unmasked",
-        "not-utf-8",
-        "half-utf-8",
         "reserved-bit",
         "long-2",
         "long-8",

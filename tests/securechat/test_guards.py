@@ -18,12 +18,14 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from http.client import HTTPConnection, HTTPSConnection
+from io import BufferedReader
 from pathlib import Path
 
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from bench.load import masked
 from securechat.certificates import CertificateFiles
 from securechat.serving import tls
 from securechat.serving.admission import network_of
@@ -226,6 +228,46 @@ def test_frames_up_to_the_limit_go_both_ways(echo: Echo) -> None:
         client.send("x" * 131_072)
 
         assert client.recv(timeout=10) == "x" * 131_072
+
+
+def test_what_is_taken_at_once_never_overtakes_what_waits(echo: Echo) -> None:
+    with closing(echo.raw()) as client:
+        stream = _upgraded(client)
+        client.sendall(_frames("take at once"))
+        assert _text(stream) == "take at once"
+
+        client.sendall(_frames("!alone"))
+        assert _text(stream) == "at once: !alone"
+        client.sendall(_frames("waits", "!after it"))
+        assert [_text(stream), _text(stream)] == ["waits", "!after it"]
+        client.sendall(_frames("!first", "waits", "!after it"))
+        assert [_text(stream), _text(stream), _text(stream)] == ["at once: !first", "waits", "!after it"]
+
+
+def _frames(*texts: str) -> bytes:
+    return b"".join(masked(text.encode()) for text in texts)
+
+
+def _upgraded(client: ssl.SSLSocket) -> BufferedReader:
+    client.sendall(UPGRADE)
+    stream = client.makefile("rb")
+    while stream.readline() != b"\r\n":
+        pass
+    return stream
+
+
+def _text(stream: BufferedReader) -> str:
+    """Of a short frame."""
+    _, length = stream.read(2)
+    return stream.read(length).decode()
+
+
+def test_a_text_that_is_not_utf_8_closes_the_socket_with_1007(echo: Echo) -> None:
+    with closing(echo.raw()) as client:
+        stream = _upgraded(client)
+        client.sendall(masked(b"\xff\xfe"))
+
+        assert stream.read(4)[2:] == (1007).to_bytes(2, "big")
 
 
 def test_a_larger_frame_closes_the_socket_with_1009(echo: Echo) -> None:
