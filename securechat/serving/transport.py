@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 _READ_BYTES = 65_536
 _WRITE_BUFFER_BYTES = 65_536  # Above it the producer pauses, until nothing waits any more.
-_RECORD_BYTES, _AROUND_RECORD_BYTES = 16_384, 64
+_RECORD_BYTES, _RECORD_HEAD_BYTES, _AROUND_RECORD_BYTES = 16_384, 5, 64
 _LINGER = timedelta(seconds=2)  # For a peer to read the last words and hang up in its turn.
 
 
@@ -191,6 +191,7 @@ class TLSTransport(Transport):
         super().__init__(factory, admission)
         self._contexts = contexts
         self._is_shaken = False
+        self._records = _Records()
         self._early: list[bytes] = []  # What was written before the handshake was over.
 
     def _begin(self) -> None:
@@ -202,11 +203,14 @@ class TLSTransport(Transport):
         if self.disconnecting or self.drops_input:
             return
         self._tls.bio_write(data)
+        is_one = self._records.is_one(data)
         try:
             if not self._is_shaken:
                 self._shake_hands()
             while not self.disconnecting:
-                self._guarded(self.protocol.dataReceived, self._tls.recv(_READ_BYTES))
+                self._guarded(self.protocol.dataReceived, self._tls.recv(len(data)))
+                if is_one:
+                    return
         except SSL.WantReadError:
             pass
         except SSL.ZeroReturnError:
@@ -266,6 +270,33 @@ class TLSTransport(Transport):
                     return
         except SSL.WantReadError:
             pass
+
+
+class _Records:
+    """Where TLS's records end in what comes (RFC 8446 section 5.1): after a whole one, OpenSSL need not be asked for more.
+
+    Most messages come as one, and a question in vain costs as much as decrypting it.
+    """
+
+    __slots__ = ("_next_at",)
+
+    def __init__(self) -> None:
+        self._next_at: int | None = (
+            0  # Where the next one begins in what comes; None when that was lost from sight.
+        )
+
+    def is_one(self, data: bytes) -> bool:
+        """Whether this is exactly one record, and no part of another came before."""
+        at, records = self._next_at, 0
+        while at is not None and at < len(data):
+            if at + _RECORD_HEAD_BYTES > len(data):
+                at = None  # A head in two pieces: from here on OpenSSL is asked until it has nothing more.
+            else:
+                at += _RECORD_HEAD_BYTES + int.from_bytes(data[at + 3 : at + 5], "big")
+                records += 1
+        is_one = self._next_at == 0 and records == 1 and at == len(data)
+        self._next_at = None if at is None else at - len(data)
+        return is_one
 
 
 def _address(name: tuple[Any, ...] | None) -> IPv4Address | IPv6Address | None:
