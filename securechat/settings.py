@@ -135,7 +135,7 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
         "timeout": 10,  # Seconds for another program's lock; the writer tries twice, and a browser waits 30 s for its answer.
         # The log grows to some 32 MiB before its pages go into the database: a page that many messages touch goes there once.
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; "
-        "PRAGMA wal_autocheckpoint=8000;",
+        "PRAGMA wal_autocheckpoint=8000; PRAGMA cache_size=-8000;",
     }
 else:
     DATABASES["default"]["CONN_MAX_AGE"] = env.int("DATABASE_CONN_MAX_AGE_SECONDS", default=60)

@@ -53,7 +53,9 @@ class Log:
 
 _ENVELOPES, _CONVERSATIONS = Envelope._meta.db_table, Conversation._meta.db_table
 _COLUMNS = ", ".join(NewEnvelope._fields)
-_INSERT = f"INSERT INTO {_ENVELOPES} ({_COLUMNS}) VALUES "  # noqa: S608 - names of our own columns
+# "OR FAIL" on SQLite: so that it could undo a statement alone it else writes every page that this changes into a temporary
+# file first, a fifth of what storing costs. Whoever meets the error undoes the transaction.
+_INSERT = f"INSERT OR FAIL INTO {_ENVELOPES} ({_COLUMNS}) VALUES "  # noqa: S608 - names of our own columns
 _COPY = f"COPY {_ENVELOPES} ({_COLUMNS}) FROM STDIN (FORMAT BINARY)"
 _COPY_TYPES = (
     "uuid",
@@ -144,18 +146,18 @@ def grow(logs: Collection[Log], *, now: datetime) -> None:
         values = [
             value for log in logs for value in (log.conversation.hex(), log.last_n, log.log_hash, moment)
         ]
-        _of_sqlite(_GROW.format(_places(len(logs), 4, "?")), values)
+        _of_sqlite(_GROW.format(_places(len(logs), 4, "?"), "UPDATE OR FAIL"), values)
         return
     with connection.cursor() as cursor:
         values = [
             value for log in logs for value in (UUID(bytes=log.conversation), log.last_n, log.log_hash, now)
         ]
-        cursor.execute(_GROW.format(_places(len(logs), 4)), values)
+        cursor.execute(_GROW.format(_places(len(logs), 4), "UPDATE"), values)
 
 
 _GROW = (
-    "WITH grown (id, last_n, log_hash, active_at) AS (VALUES {}) "  # noqa: S608
-    f"UPDATE {_CONVERSATIONS} SET last_n = grown.last_n, log_hash = grown.log_hash, "
+    "WITH grown (id, last_n, log_hash, active_at) AS (VALUES {}) "
+    f"{{}} {_CONVERSATIONS} SET last_n = grown.last_n, log_hash = grown.log_hash, "
     f"active_at = grown.active_at FROM grown WHERE {_CONVERSATIONS}.id = grown.id"
 )
 
