@@ -271,6 +271,8 @@ class Load:
         for number, _ in ready:
             line, pair = self._lines[number]
             for text in line.read():
+                if text.startswith(b'{"type":"refused"'):
+                    raise Broken(text.decode())
                 if pair is not None and (sent_at := pair.take(text)) is not None:
                     yield pair, sent_at
 
