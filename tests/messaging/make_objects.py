@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import cbor2
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -13,6 +13,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from accounts.wire import HASH_BYTES, NO_HASH, H, label
 from messaging import protocol
 from messaging.wire import READ_BOX_BYTES, SEALED_BYTES, envelope_hash, epoch_record_hash
+
+
+def client_id_after(n: int) -> UUID:
+    """As browsers make it: version 8, ascending with the log."""
+    random = bytearray(n.to_bytes(6, "big") + os.urandom(10))
+    random[6] = random[6] & 0x0F | 0x80
+    random[8] = random[8] & 0x3F | 0x80
+    return UUID(bytes=bytes(random))
 
 
 @dataclass
@@ -57,7 +65,7 @@ class Tab:
     def send(
         self, ref: int = 1, *, client_id: UUID | None = None, length: int = 100
     ) -> protocol.SendEnvelope:
-        client_id = client_id or uuid4()
+        client_id = client_id or client_id_after(self.seq)
         envelope = self.envelope(client_id, length=length)
         self.seq, self.prev = self.seq + 1, envelope_hash(envelope)
         return self.frame(envelope, client_id, ref)

@@ -426,7 +426,7 @@ class Peer:
         Raises ``identity_changed`` while somebody who was compared has another identity: see ``verify``, ``accept``.
         """
         conversation = await self.open_conversation(name)
-        client_id, content = UUID(bytes=secrets.token_bytes(16), version=4), Content(now_ms(), text)
+        client_id, content = crypto.new_client_id(conversation.log.n), Content(now_ms(), text)
         await self._refresh_chains(conversation)
         await self._catch_up(conversation)
         for attempt in range(1, SEND_ATTEMPTS + 1):

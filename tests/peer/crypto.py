@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
+from uuid import UUID
 
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives import hashes
@@ -711,6 +712,16 @@ def envelope_hash(envelope: bytes) -> bytes:
 
 def log_start(conversation: bytes) -> LogPosition:
     return LogPosition(0, hash_("log", conversation))
+
+
+def new_client_id(n: int) -> UUID:
+    """A UUID of version 8 (RFC 9562 section 5.8): 48 bits of ``n``, the last of the log that is known, and else random."""
+    random = secrets.token_bytes(10)
+    return UUID(
+        bytes=(n % 2**48).to_bytes(6, "big")
+        + bytes([random[0] & 0x0F | 0x80, random[1], random[2] & 0x3F | 0x80])
+        + random[3:]
+    )
 
 
 def log_next(before: LogPosition, hash_of_envelope: bytes) -> LogPosition:

@@ -131,6 +131,7 @@ export class Conversation {
       onProblem: (error) => {
         this.#failed(error)
       },
+      lastN: () => this.#summary.lastN,
       seal: (item, writer) => this.#inOrder(() => this.#seal(item, writer)),
       onStored: (stored) => this.#attempt(() => this.#takeStored({ ...stored, side })),
       fetchEpochs: () => this.#inOrder(() => epochs.fetch()),

@@ -10,7 +10,7 @@ import type { Clock } from '../net/clock'
 import type { Database, OutboxRecord } from '../store/database'
 import type { Keep } from '../store/room'
 import { adoptOrphans, countWaiting, putOutgoing, removeOutgoing } from '../store/outbox'
-import { MalformedData, newUuid, type Random } from '../wire/bytes'
+import { MalformedData, newClientId, newUuid, type Random } from '../wire/bytes'
 import { decodeContent, encodeContent, type MessageContent } from '../wire/objects'
 
 const LOCK_PREFIX = 'securechat-tab:'
@@ -87,13 +87,13 @@ export class Outbox {
     return this.#writing > 0
   }
 
-  /** Resolves when it is safe on the disk. */
-  async add(conversation: string, text: string): Promise<Outgoing> {
+  /** Resolves when it is safe on the disk. `lastN` is the last of the log that the writer of it may have seen. */
+  async add(conversation: string, text: string, lastN: number): Promise<Outgoing> {
     const { clock, random } = this.tools
     // Who takes over sends in the order of these times.
     this.#lastSentAt = Math.max(clock.now(), this.#lastSentAt + 1)
     const content: MessageContent = { kind: 'text', sentAt: this.#lastSentAt, text }
-    const item = { clientId: newUuid(random), conversation, content, failure: null, mayBeStored: false }
+    const item = { clientId: newClientId(lastN, random), conversation, content, failure: null, mayBeStored: false }
     this.#writing += 1
     try {
       await this.#put(item)

@@ -48,6 +48,7 @@ export interface SenderTools {
   readonly jitter: () => number
   readonly outbox: Outbox
   readonly canSend: () => boolean
+  readonly lastN: () => number
   /** Makes the epoch first where there is none. Null where it turned out that nothing may be sent now. */
   readonly seal: (item: Outgoing, writer: WriterState) => Promise<Sealed | null>
   readonly onStored: (stored: StoredEnvelope) => Promise<void>
@@ -105,7 +106,7 @@ export class Sender {
 
   /** Resolves when the message is safe in this browser; sending goes on by itself. */
   async add(text: string): Promise<void> {
-    this.adopt([await this.tools.outbox.add(this.tools.conversation, text)])
+    this.adopt([await this.tools.outbox.add(this.tools.conversation, text, this.tools.lastN())])
   }
 
   adopt(items: readonly Outgoing[]): void {

@@ -109,8 +109,18 @@ export function uuidFromBytes(bytes: Uint8Array): string {
 
 /** A random (version 4) UUID. */
 export function newUuid(random: Random): string {
+  return versioned(random(16), 0x40)
+}
+
+/** A UUID (version 8, RFC 9562 section 5.8) of 48 bits of `n`, and else random: the ids of a conversation ascend with its log. */
+export function newClientId(n: number, random: Random): string {
   const bytes = random(16)
-  bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x40
+  bytes.set(uint64(n).subarray(2))
+  return versioned(bytes, 0x80)
+}
+
+function versioned(bytes: Uint8Array, version: number): string {
+  bytes[6] = ((bytes[6] ?? 0) & 0x0f) | version
   bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80
   return uuidFromBytes(bytes)
 }

@@ -39,6 +39,7 @@ test('a connection that is back while a failure is being written down is not mis
     jitter: () => 0,
     outbox,
     canSend: () => true,
+    lastN: () => 0,
     seal: () => Promise.resolve({ envelope: new Uint8Array(10), epoch: 1, writer: newWriter(systemRandom) }),
     onStored: () => Promise.resolve(),
     fetchEpochs: () => Promise.resolve(),

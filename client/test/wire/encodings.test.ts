@@ -21,6 +21,7 @@ import {
   fromBase64url,
   fromHex,
   MalformedData,
+  newClientId,
   newUuid,
   toBase64url,
   toHex,
@@ -171,6 +172,9 @@ describe('bytes', () => {
       }),
     )
     expect(newUuid((length) => new Uint8Array(length).fill(255))).toBe('ffffffff-ffff-4fff-bfff-ffffffffffff')
+    const ones = (length: number): Uint8Array<ArrayBuffer> => new Uint8Array(length).fill(255)
+    expect(newClientId(258, ones)).toBe('00000000-0102-8fff-bfff-ffffffffffff')
+    expect(newClientId(2 ** 53 - 1, ones)).toBe('ffffffff-ffff-8fff-bfff-ffffffffffff')
     for (const text of ['', 'FFFFFFFF-ffff-4fff-bfff-ffffffffffff', 'ffffffffffff4fffbfffffffffffffff']) {
       expect(() => uuidToBytes(text)).toThrow(MalformedData)
     }
