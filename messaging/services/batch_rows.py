@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from operator import attrgetter
+from struct import Struct
 from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
@@ -57,27 +58,23 @@ _COLUMNS = ", ".join(NewEnvelope._fields)
 # file first, a fifth of what storing costs. Whoever meets the error undoes the transaction.
 _INSERT = f"INSERT OR FAIL INTO {_ENVELOPES} ({_COLUMNS}) VALUES "  # noqa: S608 - names of our own columns
 _COPY = f"COPY {_ENVELOPES} ({_COLUMNS}) FROM STDIN (FORMAT BINARY)"
-_COPY_TYPES = (
-    "uuid",
-    "int8",
-    "int2",
-    "uuid",
-    "int4",
-    "bytea",
-    "int8",
-    "bytea",
-    "bytea",
-    "bytea",
-    "timestamptz",
-)
+# https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format": each value has its length before it.
+_COPY_BEGINS, _COPY_ENDS = b"PGCOPY\n\xff\r\n\0" + bytes(8), b"\xff\xff"
+_BEFORE_ENVELOPE, _AFTER_ENVELOPE = Struct("!h i16s iq ih i16s ii i16s iq i"), Struct("!i32s i32s iq")
+_EPOCH_OF_POSTGRESQL = datetime(2000, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 _OF_LOGS = f"FROM {_CONVERSATIONS} c JOIN {Friendship._meta.db_table} f ON f.public_id = c.id WHERE c.id"
 _OF_CHAINS = f"SELECT user_id, MAX(seq) AS last FROM {KeyChainEntry._meta.db_table} WHERE user_id"  # noqa: S608
+# PostgreSQL gets a list as one text: its driver looks at each place of a statement, and at each item of a list, for longer
+# than the database does.
+_IDS, _NUMBERS, _TEXTS = (f"string_to_array(%s, ','){type_}" for type_ in ("::uuid[]", "::int8[]", ""))
 _LOCKED_LOGS = (
-    f"SELECT c.id, c.last_n, c.log_hash, c.epoch, f.status {_OF_LOGS} = ANY(%s) ORDER BY c.id FOR UPDATE OF c"
+    f"SELECT uuid_send(c.id), c.last_n, c.log_hash, c.epoch, f.status {_OF_LOGS} = ANY({_IDS}) "
+    "ORDER BY c.id FOR UPDATE OF c"
 )
-_CHAINS = f"{_OF_CHAINS} = ANY(%s) GROUP BY user_id"
+_CHAINS = f"{_OF_CHAINS} = ANY({_NUMBERS}) GROUP BY user_id"
 # SQLite's driver hands the interpreter to another thread before each row, and waits for it: so it is one row.
 _LOGS_AND_CHAINS = (
     "SELECT (SELECT json_group_array(json_array(c.id, c.last_n, hex(c.log_hash), c.epoch, f.status)) "  # noqa: S608
@@ -103,9 +100,9 @@ def locked(
         ]
         return {log.conversation: log for log in found}, dict(json.loads(chains))
     with connection.cursor() as cursor:
-        cursor.execute(_LOCKED_LOGS, [[UUID(bytes=conversation) for conversation in conversations]])
-        found = [Log(id_.bytes, *more) for id_, *more in cursor.fetchall()]
-        cursor.execute(_CHAINS, [list(senders)])
+        cursor.execute(_LOCKED_LOGS, [_listed(map(bytes.hex, conversations))])
+        found = [Log(*row) for row in cursor.fetchall()]
+        cursor.execute(_CHAINS, [_listed(senders)])
         return {log.conversation: log for log in found}, dict(cursor.fetchall())
 
 
@@ -129,12 +126,38 @@ def insert(rows: Sequence[NewEnvelope]) -> None:
                 row[0].hex(), row[1], row[2], row[3].hex(), *row[4:10], times[row[10]]
             )
         ]  # fmt: skip
-        _of_sqlite(_INSERT + _places(len(rows), len(_COPY_TYPES), "?"), values)
+        _of_sqlite(_INSERT + _places(len(rows), len(NewEnvelope._fields), "?"), values)
         return
+    copied = b"".join((_COPY_BEGINS, *(part for row in rows for part in _copied(row)), _COPY_ENDS))
     with connection.cursor() as cursor, connection.wrap_database_errors, cursor.copy(_COPY) as copy:
-        copy.set_types(_COPY_TYPES)
-        for row in rows:
-            copy.write_row((UUID(bytes=row[0]), row[1], row[2], UUID(bytes=row[3]), *row[4:]))
+        copy.write(copied)
+
+
+def _copied(row: NewEnvelope) -> tuple[bytes, bytes, bytes]:
+    """As PostgreSQL's binary COPY has it: the driver would take longer for it than the database for storing it."""
+    conversation, n, side, client_id, epoch, writer, seq, envelope, hash_, log_hash, stored_at = row
+    return (
+        _BEFORE_ENVELOPE.pack(
+            len(row),
+            16,
+            conversation,
+            8,
+            n,
+            2,
+            side,
+            16,
+            client_id,
+            4,
+            epoch,
+            16,
+            writer,
+            8,
+            seq,
+            len(envelope),
+        ),
+        envelope,
+        _AFTER_ENVELOPE.pack(32, hash_, 32, log_hash, 8, (stored_at - _EPOCH_OF_POSTGRESQL) // _MICROSECOND),
+    )
 
 
 def grow(logs: Collection[Log], *, now: datetime) -> None:
@@ -146,19 +169,22 @@ def grow(logs: Collection[Log], *, now: datetime) -> None:
         values = [
             value for log in logs for value in (log.conversation.hex(), log.last_n, log.log_hash, moment)
         ]
-        _of_sqlite(_GROW.format(_places(len(logs), 4, "?"), "UPDATE OR FAIL"), values)
+        _of_sqlite(_GROW_SQLITE.format(_places(len(logs), 4, "?")), values)
         return
     with connection.cursor() as cursor:
-        values = [
-            value for log in logs for value in (UUID(bytes=log.conversation), log.last_n, log.log_hash, now)
-        ]
-        cursor.execute(_GROW.format(_places(len(logs), 4), "UPDATE"), values)
+        ids = _listed(log.conversation.hex() for log in logs)
+        hashes = _listed(log.log_hash.hex() for log in logs)
+        cursor.execute(_GROW_POSTGRESQL, [now, ids, _listed(log.last_n for log in logs), hashes])
 
 
-_GROW = (
-    "WITH grown (id, last_n, log_hash, active_at) AS (VALUES {}) "
-    f"{{}} {_CONVERSATIONS} SET last_n = grown.last_n, log_hash = grown.log_hash, "
+_GROW_SQLITE = (
+    "WITH grown (id, last_n, log_hash, active_at) AS (VALUES {}) "  # noqa: S608
+    f"UPDATE OR FAIL {_CONVERSATIONS} SET last_n = grown.last_n, log_hash = grown.log_hash, "
     f"active_at = grown.active_at FROM grown WHERE {_CONVERSATIONS}.id = grown.id"
+)
+_GROW_POSTGRESQL = (
+    f"UPDATE {_CONVERSATIONS} SET last_n = grown.last_n, log_hash = decode(grown.log_hash, 'hex'), active_at = %s "  # noqa: S608
+    f"FROM unnest({_IDS}, {_NUMBERS}, {_TEXTS}) AS grown (id, last_n, log_hash) WHERE {_CONVERSATIONS}.id = grown.id"
 )
 
 
@@ -209,11 +235,15 @@ def in_spans(spans: Sequence[tuple[UUID, int, int]]) -> list[StoredEnvelope]:
     """
     if not spans:
         return []
-    plain = _plain_id()
-    values = _flat((plain(conversation.bytes), first, last) for conversation, first, last in spans)
+    if connection.vendor == "sqlite":
+        wanted = f"VALUES {_places(len(spans), 3)}"
+        values = _flat((conversation.hex, first, last) for conversation, first, last in spans)
+    else:
+        wanted = f"SELECT * FROM unnest({_IDS}, {_NUMBERS}, {_NUMBERS})"  # noqa: S608
+        values = [_listed(column) for column in zip(*spans, strict=True)]
     with connection.cursor() as cursor:
         cursor.execute(
-            f"WITH wanted (conversation_id, first_n, last_n) AS (VALUES {_places(len(spans), 3)}) "  # noqa: S608
+            f"WITH wanted (conversation_id, first_n, last_n) AS ({wanted}) "  # noqa: S608
             f"SELECT conversation_id, n, side, client_id, envelope, stored_at FROM wanted JOIN {_ENVELOPES} AS stored "
             "USING (conversation_id) WHERE n BETWEEN first_n AND last_n",
             values,
@@ -254,6 +284,10 @@ def _among(key: Sequence[str], column: str, wanted: Sequence[tuple[Any, ...]]) -
 @lru_cache(64)
 def _places(rows: int, columns: int, place: str = "%s") -> str:
     return ", ".join([f"({', '.join([place] * columns)})"] * rows)
+
+
+def _listed(items: Iterable[object]) -> str:
+    return ",".join(map(str, items))
 
 
 def _flat(rows: Iterable[Iterable[Any]]) -> list[Any]:

@@ -102,7 +102,7 @@ def _store(
     with transaction.atomic():
         logs, last_seqs = batch_rows.locked(
             {submission.header.conversation for submission in batch},
-            {submission.sender.pk for submission in batch},
+            {submission.sender.id for submission in batch},
         )
         going_on, others = _divided(batch, None if looks_at_all else heads)
         numbering = _Numbering(
@@ -175,7 +175,7 @@ class _Numbering:
             if bytes(known.envelope_hash) != hash_:
                 raise ClientIdReused
             return Stored(known.n, known.stored_at, new=False)
-        standing = self.standing_anew.get(submission.sender.pk)
+        standing = self.standing_anew.get(submission.sender.id)
         if standing is not None and header.device not in standing:
             raise UnknownDevice
         self._check(log, header)
@@ -222,9 +222,9 @@ def _standing_anew(batch: Sequence[Submission], last_seqs: dict[int, int]) -> di
     grown = {
         submission.sender
         for submission in batch
-        if submission.checked_at_seq != last_seqs.get(submission.sender.pk, 0)
+        if submission.checked_at_seq != last_seqs.get(submission.sender.id, 0)
     }
-    return {sender.pk: key_chain.device_ids(sender) for sender in grown}
+    return {sender.id: key_chain.device_ids(sender) for sender in grown}
 
 
 def _stored_before(batch: Sequence[Submission]) -> dict[ClientKey, Envelope]:
