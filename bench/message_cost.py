@@ -111,8 +111,10 @@ def _measure(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         load.close()
         main_thread = chat.server.pid
     finally:
+        for one in running:
+            one.send_signal(signal.SIGINT)  # A second one does no harm.
+            one.wait()
         chat.stop()
-    running[0].wait()
     (start, cpu_before), (stop, cpu_after) = marks
     microseconds = (cpu_after - cpu_before) / (ended - began) * 1e6
     return {

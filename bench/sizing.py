@@ -93,6 +93,9 @@ def arithmetic_table() -> list[str]:
     envelope, envelope_from = measured("browser_crypto", "shortEnvelopeBytes", goal=454)
     storing, storing_from = measured("cluster", "one", "postgresql_cpu_microseconds_each", goal=80)
     hearing, hearing_from = measured("cluster", "hearing_microseconds_each", goal=50)
+    cost_of_one, _ = measured("cluster", "one", "server_cpu_microseconds_each", goal=90)
+    cost_of_two, crossing_from = measured("cluster", "two", "server_cpu_microseconds_each", goal=140)
+    crossing = 2 * (cost_of_two - cost_of_one)
     renewing, renewing_from = measured("cluster", "renewal_microseconds_each", goal=2)
     present, present_from = measured("cluster", "presence_bytes_each", goal=160)
     row = stored - of_bytes + envelope
@@ -100,7 +103,7 @@ def arithmetic_table() -> list[str]:
     peak = [people * MESSAGES_A_DAY * BUSIEST_HOUR / 3600 * PEAK_OVER_HOUR for people in PEOPLE]
     sockets = [people * ONLINE for people in PEOPLE]
     by_sockets = [math.ceil(count / SOCKETS_A_PROCESS) for count in sockets]
-    by_messages = [math.ceil(second / (rate * LOAD)) for second in peak]
+    by_messages = [math.ceil(second * (1 / rate + crossing / 1e6) / LOAD) for second in peak]
     processes = list(map(max, by_sockets, by_messages))
     disk = [people * MESSAGES_A_DAY * 365 * row / 1e12 for people in PEOPLE]
     by_cores = [math.ceil(second * storing / 1e6 / DATABASE_CORES / LOAD) for second in peak]
@@ -114,6 +117,7 @@ def arithmetic_table() -> list[str]:
         f"f, bytes of a frame: e × 4/3 + 250 = {_number(frame)} (base64 and JSON, protocol.md section 7)",
         f"q, µs of PostgreSQL's CPU to store a message: {_number(storing)} ({storing_from})",
         f"h, µs of a process's CPU to hear that a message was stored elsewhere: {_number(hearing)} ({hearing_from})",
+        f"x, µs of the processes' CPU that a message costs more where its two people are on different ones: 2 × ({_number(cost_of_two)} − {_number(cost_of_one)}) = {_number(crossing)}, as half of the pairs of two processes are ({crossing_from})",
         f"v, µs of Redis's CPU to renew a socket's presence: {_number(renewing)} ({renewing_from})",
         f"b, bytes of a socket's presence in Redis: {_number(present)} ({present_from})",
     ]
@@ -122,7 +126,7 @@ def arithmetic_table() -> list[str]:
         ("messages in the busiest second, m", f"day × {BUSIEST_HOUR:g} / 3,600 s × {PEAK_OVER_HOUR}", _all(peak)),
         ("sockets, k", f"people × {ONLINE:g}", _all(sockets)),
         ("processes by sockets", f"k / {SOCKETS_A_PROCESS:,}", _all(by_sockets)),
-        ("processes by messages", f"m / (r × {LOAD:g})", _all(by_messages)),
+        ("processes by messages, all between two of them", f"m × (1/r + x) / {LOAD:g}", _all(by_messages)),
         ("**processes**, p", "the larger of both", _all(processes)),
         ("memory of their sockets, GB", "k × s", _all([k * socket / 1e9 for k in sockets])),
         ("network in and out, MB/s", "m × 3 × f (sent, delivered, acknowledged)", _all([m * 3 * frame / 1e6 for m in peak])),

@@ -17,6 +17,7 @@ from messaging import presence, protocol
 from messaging.services.conversations import Membership
 from messaging.sessions import SignIn
 from securechat.logs import connection_id, refused
+from securechat.ratelimit import Bucket
 
 Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
 SendAtOnce: TypeAlias = Callable[[str], bool]
@@ -48,6 +49,7 @@ class Connection:
         self._conversation_with: dict[int, bytes] = {}
         self.standing: Standing | None = None
         self.mute: Sanction | None = None
+        self.envelopes_sent: Bucket | None = None
         self.is_ready = False
         self.missed_an_event = False
         self.is_closing = False
@@ -98,7 +100,7 @@ class Connection:
             self.is_closing = True
             self._close_code = code
             if code in _REFUSALS:
-                refused("socket", code.name.lower())
+                refused("socket", code.name.lower(), connection=self.log_id)
             self._wake.set()
 
     async def run(self) -> None:

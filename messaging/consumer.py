@@ -100,7 +100,6 @@ class _Socket:
         self._hub = hub
         self._connection = connection
         self._largest_frame = settings.MAX_FRAME_BYTES
-        self._envelopes_sent = hub.envelopes_sent_by(connection.user_id)
         self._frames_taken = Bucket(limit=settings.FRAME_BURST, per_second=settings.FRAMES_PER_SECOND)
         self._is_answering = False
 
@@ -214,10 +213,11 @@ class _Socket:
         await self._hub.submit(self._waiting(frame, membership, standing))
 
     def _check_may_send(self) -> None:
-        """Raises ``Muted`` or ``TooFast``. Each process counts for itself: a look into Redis would cost more than an envelope."""
+        """Raises ``Muted`` or ``TooFast``."""
         if (mute := self._connection.mute) is not None and mute.is_in_force():
             raise Muted(mute.in_words)
-        if wait := self._envelopes_sent.take():
+        sent = self._connection.envelopes_sent
+        if sent is not None and (wait := sent.take()):
             raise TooFast(retry_after_seconds=-(-wait // 1_000_000_000))
 
     def _waiting(self, frame: protocol.SentEnvelope, membership: Membership, standing: Standing) -> Waiting:

@@ -36,7 +36,7 @@ from messaging.writer import Waiting, Writer
 from securechat import events, metrics
 from securechat.errors import DomainError
 from securechat.logs import refused
-from securechat.ratelimit import Bucket, Buckets
+from securechat.ratelimit import Buckets
 from securechat.redis import redis_state
 
 logger = logging.getLogger(__name__)
@@ -114,6 +114,9 @@ class Hub:
         own = self._of_user[connection.user_id]
         if len(own) >= settings.MAX_SOCKETS_PER_USER:
             return False
+        # One for all sockets that somebody has in this process: a look into Redis would cost more than an envelope.
+        shared = next(iter(own)).envelopes_sent if own else self._envelopes_sent.of(connection.user_id)
+        connection.envelopes_sent = shared
         own.add(connection)
         metrics.SOCKETS.inc()
         return True
@@ -207,10 +210,6 @@ class Hub:
     def add_envelope(self, waiting: Waiting) -> None:
         """``submit`` where there is room."""
         self._writer.add(waiting)
-
-    def envelopes_sent_by(self, user_id: int) -> Bucket:
-        """One for all sockets that somebody has in this process."""
-        return self._envelopes_sent.of(user_id)
 
     def tell(
         self, conversation: UUID, frame: protocol.ServerFrame, *, but: Connection | None, ring: events.Event

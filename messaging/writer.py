@@ -67,6 +67,7 @@ class Writer:
         """``submit`` where there is room."""
         self._waiting.append(waiting)
         self._unanswered += 1
+        metrics.WAITING_ENVELOPES.set(self._unanswered)
         if not self._something.is_set():
             self._something.set()
             self._idle.clear()
@@ -81,7 +82,6 @@ class Writer:
             if not self._waiting:
                 self._something.clear()
             self._room.set()
-            metrics.WAITING_ENVELOPES.set(self._unanswered)
             try:
                 submissions = [waiting.submission for waiting in batch]
                 began = time.perf_counter()

@@ -150,6 +150,8 @@ def refused(where: str, code: str, **facts: str) -> None:
     left_out = _flow.pass_one()
     if left_out is None:
         return
+    if facts.get("connection") == connection_id.get():  # Then the line has it anyway.
+        del facts["connection"]
     shown = {"where": where, "code": code, **facts} | ({"left_out": left_out} if left_out else {})
     _logger.info(
         "Refused: %s", " ".join(f"{name}={value}" for name, value in shown.items()), extra={"facts": shown}

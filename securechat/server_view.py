@@ -328,7 +328,10 @@ TABLES: Mapping[str, Table] = {
             "conversation_id": _CONVERSATION,
             "n": (Shown.CLEAR, "its number in the conversation"),
             "side": (Shown.CLEAR, "which of the two people"),
-            "client_id": (Shown.CLEAR, "against doubles: the last number before it was written, and a random one"),
+            "client_id": (
+                Shown.CLEAR,
+                "against doubles: the last number that its browser knew, and a random one",
+            ),
             "epoch": (Shown.CLEAR, "under which key"),
             "writer": (Shown.CLEAR, "a random number of the tab it was written in"),
             "writer_seq": (Shown.CLEAR, "its number in that tab"),

@@ -114,7 +114,7 @@ def _of_sqlite(sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
 
 
 def insert(rows: Sequence[NewEnvelope]) -> None:
-    """All of them or, with ``IntegrityError`` or ``DataError``, none."""
+    """All of them. After ``IntegrityError`` or ``DataError`` the caller undoes the transaction: some may be there."""
     if not rows:
         return
     if connection.vendor == "sqlite":

@@ -156,9 +156,8 @@ class GuardedWebSocketProtocol(WebSocketProtocol):
         self.incoming = Incoming(changed=self._balance)
         self.outgoing = Outgoing(cut_off=self._cut_off)
         self._takes_input = True
-        self._loop = (
-            asyncio.get_running_loop()
-        )  # Python 3.11 asks the system for its process id at each such call.
+        # Asked for once: at each such call Python 3.11 asks the system for the process id.
+        self._loop = asyncio.get_running_loop()
         self._take_at_once: TakeAtOnce | None = None
         self._frames: list[bytes] = []  # Texts of this turn of the event loop, written together.
         self._frames_bytes = 0
@@ -219,7 +218,8 @@ class GuardedWebSocketProtocol(WebSocketProtocol):
         return self._take_at_once is not None and self.incoming.empty() and self._take_at_once(payload)
 
     def take_at_once(self, take: TakeAtOnce) -> None:
-        self._take_at_once = take
+        if self.state == self.STATE_OPEN:
+            self._take_at_once = take
 
     def send_at_once(self, text: str) -> bool:
         """False, and nothing sent, where the application has to wait for room."""

@@ -204,11 +204,14 @@ class TLSTransport(Transport):
             return
         self._tls.bio_write(data)
         is_one = self._records.is_one(data)
+        at_most = (
+            len(data) if is_one else _READ_BYTES
+        )  # The last piece of a record may be far shorter than what it completes.
         try:
             if not self._is_shaken:
                 self._shake_hands()
             while not self.disconnecting:
-                self._guarded(self.protocol.dataReceived, self._tls.recv(len(data)))
+                self._guarded(self.protocol.dataReceived, self._tls.recv(at_most))
                 if is_one:
                     return
         except SSL.WantReadError:
@@ -278,25 +281,21 @@ class _Records:
     Most messages come as one, and a question in vain costs as much as decrypting it.
     """
 
-    __slots__ = ("_next_at",)
+    __slots__ = ("_head", "_next_at")
 
     def __init__(self) -> None:
-        self._next_at: int | None = (
-            0  # Where the next one begins in what comes; None when that was lost from sight.
-        )
+        self._head = b""  # What came of a record's head that is not whole yet.
+        self._next_at = 0  # Where the next record begins in what comes.
 
     def is_one(self, data: bytes) -> bool:
         """Whether this is exactly one record, and no part of another came before."""
-        at, records = self._next_at, 0
-        while at is not None and at < len(data):
-            if at + _RECORD_HEAD_BYTES > len(data):
-                at = None  # A head in two pieces: from here on OpenSSL is asked until it has nothing more.
-            else:
-                at += _RECORD_HEAD_BYTES + int.from_bytes(data[at + 3 : at + 5], "big")
-                records += 1
-        is_one = self._next_at == 0 and records == 1 and at == len(data)
-        self._next_at = None if at is None else at - len(data)
-        return is_one
+        is_between = not (self._head or self._next_at)
+        data, at, records = self._head + data, self._next_at, 0
+        while at + _RECORD_HEAD_BYTES <= len(data):
+            at += _RECORD_HEAD_BYTES + int.from_bytes(data[at + 3 : at + 5], "big")
+            records += 1
+        self._head, self._next_at = data[at:], max(at - len(data), 0)
+        return is_between and records == 1 and at == len(data)
 
 
 def _address(name: tuple[Any, ...] | None) -> IPv4Address | IPv6Address | None:

@@ -38,6 +38,7 @@ class Socket:
             headers.append((b"cookie", f"{settings.SESSION_COOKIE_NAME}={cookie.value}".encode()))
         self._communicator = WebsocketCommunicator(application, "/ws/", headers=headers)
         self._take: Callable[[bytes], bool] | None = None
+        self.taken_at_once = 0
         if self.takes_at_once:
             offered: dict[str, Any] = {TAKE_AT_ONCE: partial(setattr, self, "_take")}
             self._communicator.scope["extensions"] = offered
@@ -70,6 +71,7 @@ class Socket:
 
     async def send_text(self, text: str) -> None:
         if self._take is not None and self._communicator.input_queue.empty() and self._take(text.encode()):
+            self.taken_at_once += 1
             return
         await self._communicator.send_input({"type": "websocket.receive", "text": text})
 

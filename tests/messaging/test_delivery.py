@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 from typing import Any
 from uuid import UUID, uuid4
@@ -14,9 +15,11 @@ from pytest_django import Settings
 
 from friends.services import end_friendship
 from messaging import protocol
+from messaging.connection import CloseCode
 from messaging.models import Conversation, Envelope
 from messaging.services import history
 from messaging.wire import envelope_hash, first_log_hash, next_log_hash
+from securechat.logs import PlainFormatter
 from tests.messaging.browser import Socket
 from tests.messaging.conftest import Person
 from tests.messaging.make_objects import Tab
@@ -225,6 +228,37 @@ async def test_a_frame_and_its_envelope_must_say_the_same(a: Person, b: Person, 
             frame = tab.frame(tab.envelope(client_id := uuid4()), client_id, ref).model_copy(update=change)
 
             assert await alice.refusal_of(frame) == "malformed_frame", change
+
+
+async def test_after_the_first_message_of_a_socket_nothing_has_to_be_asked(
+    a: Person, b: Person, conversation: UUID
+) -> None:
+    tab = a.tab(conversation)
+    async with a.socket() as socket:
+        await open_epoch(socket, tab)
+        for ref in range(1, 4):
+            await socket.ask(tab.send(ref), protocol.EnvelopeStored)
+
+        assert socket.taken_at_once == (2 if Socket.takes_at_once else 0)
+
+
+async def test_a_line_about_a_socket_names_it_once(
+    a: Person, b: Person, conversation: UUID, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.FRAME_BURST, settings.FRAMES_PER_SECOND = 4, 1
+    tab = a.tab(conversation)
+    with caplog.at_level("INFO"):
+        async with a.socket() as socket:
+            await open_epoch(socket, tab)
+            await socket.ask(tab.send(1), protocol.EnvelopeStored)
+            for ref in range(2, 5):
+                await socket.send(tab.send(ref))
+            assert await socket.closed_with() == CloseCode.TOO_MANY
+
+    (line,) = (record for record in caplog.records if "code=too_many" in record.getMessage())
+    names = re.findall(r"(?:connection=|\[)([0-9a-f]{16})", PlainFormatter().format(line))
+    assert "connection=" in line.getMessage() or not Socket.takes_at_once
+    assert len(names) <= 1
 
 
 async def test_a_message_does_not_overtake_a_question_that_is_being_answered(

@@ -140,3 +140,14 @@ def test_local_buckets_fill_up_evenly_and_stay_few() -> None:
     take("b", 0)
     take("c", 0)
     assert take("a", 1_000_000) == 0  # Forgotten: the two newest are kept.
+
+
+def test_a_bucket_stays_the_same_while_it_is_among_the_last() -> None:
+    buckets = ratelimit.Buckets(limit=1, per_second=1, capacity=2)
+    first = buckets.of(1)
+
+    assert buckets.of(2) is not first
+    assert buckets.of(1) is first
+    buckets.of(3)
+    assert buckets.of(1) is first
+    assert buckets.of(2) is not first

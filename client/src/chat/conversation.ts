@@ -131,7 +131,7 @@ export class Conversation {
       onProblem: (error) => {
         this.#failed(error)
       },
-      lastN: () => this.#summary.lastN,
+      lastN: () => (this.#log.isLoaded ? this.#log.end.n : 0),
       seal: (item, writer) => this.#inOrder(() => this.#seal(item, writer)),
       onStored: (stored) => this.#attempt(() => this.#takeStored({ ...stored, side })),
       fetchEpochs: () => this.#inOrder(() => epochs.fetch()),

@@ -87,7 +87,7 @@ export class Outbox {
     return this.#writing > 0
   }
 
-  /** Resolves when it is safe on the disk. `lastN` is the last of the log that the writer of it may have seen. */
+  /** Resolves when it is safe on the disk. `lastN` is the last of the log that was checked. */
   async add(conversation: string, text: string, lastN: number): Promise<Outgoing> {
     const { clock, random } = this.tools
     // Who takes over sends in the order of these times.
