@@ -261,7 +261,8 @@ async def test_waiting_requests_are_counted_while_one_looks(a: Person, b: Person
     async with a.socket() as alice:
         await sync_to_async(services.request_friendship)(sender=b.user, username="Alice1")
 
-        assert (await alice.next(protocol.Requests)).count == 1
+        while (await alice.next(protocol.Requests)).count != 1:
+            pass  # Who begins to hear other processes looks at everybody once, which may come between.
 
 
 async def test_a_new_browser_is_told_to_oneself_and_to_friends_and_may_write(
