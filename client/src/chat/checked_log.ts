@@ -253,7 +253,7 @@ export class CheckedLog {
     }
   }
 
-  /** A newer chain, epoch or vault may explain what is not known here: they are fetched once before it counts. */
+  /** A newer chain, epoch or vault may explain what is not known here: each is fetched once before it counts. */
   async #openEnvelope(row: Row, timeline: Timeline): Promise<OpenedEnvelope> {
     const { members, epochs, vault, side } = this.tools
     const open = async (): Promise<OpenedEnvelope> => {
@@ -269,13 +269,20 @@ export class CheckedLog {
       if (row.side === side) await vault.requireSeen(opened.header.vaultVersion)
       return opened
     }
-    try {
-      return await open()
-    } catch (error) {
-      if (error instanceof UnknownDevice || error instanceof ChainBehind) await members.refresh()
-      else if (error instanceof UnknownEpoch) await epochs.fetch()
-      else throw error
-      return open()
+    let refreshed = false
+    let fetched = false
+    for (;;) {
+      try {
+        return await open()
+      } catch (error) {
+        if (!refreshed && (error instanceof UnknownDevice || error instanceof ChainBehind)) {
+          refreshed = true
+          await members.refresh()
+        } else if (!fetched && error instanceof UnknownEpoch) {
+          fetched = true
+          await epochs.fetch()
+        } else throw error
+      }
     }
   }
 }

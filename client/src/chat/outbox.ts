@@ -93,7 +93,13 @@ export class Outbox {
     // Who takes over sends in the order of these times.
     this.#lastSentAt = Math.max(clock.now(), this.#lastSentAt + 1)
     const content: MessageContent = { kind: 'text', sentAt: this.#lastSentAt, text }
-    const item = { clientId: newClientId(lastN, random), conversation, content, failure: null, mayBeStored: false }
+    const item = {
+      clientId: newClientId(lastN, random),
+      conversation,
+      content,
+      failure: null,
+      mayBeStored: false,
+    }
     this.#writing += 1
     try {
       await this.#put(item)

@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { afterEach, expect, test } from 'vitest'
+import type { Entry } from '../../src/chat/timeline'
 import { loadPin } from '../../src/store/pins'
-import { type Browser, cast, eventually, type Human, type Tab, textsOf, write } from './cast'
+import { type Browser, cast, eventually, greeted, type Human, type Tab, textsOf, write } from './cast'
 import type { FakeServer } from './fake_network'
 
 const WHO = fc.nat(1)
@@ -374,4 +375,26 @@ test('keys that change twice while an epoch is made leave an epoch that everybod
     expect(session.trouble).toBeNull()
     expect(session.selected?.alarm).toBeNull()
   }
+})
+
+test('a message whose device and whose epoch are both news is explained by both', async () => {
+  const { alice, bob, server, stored } = await cast()
+  started.push(alice.human, bob.human)
+  const [a, b] = [await alice.tab(), await bob.tab()]
+  await greeted(a, b)
+  const pushed = ['keys.changed', 'epoch.new', 'head.new']
+  server.tamper = (frame, to) =>
+    to === bob.keys.name && pushed.includes(frame.type)
+      ? { type: 'presence', conversation: stored.id, online: true }
+      : frame
+
+  const other = await (await alice.human.signIn()).tab()
+  await alice.human.rotate()
+  const before = textsOf(b).length
+  await write(other, 'from a new browser, under a new epoch')
+
+  const entries = (): readonly Entry[] => b.session.selected?.entries ?? []
+  await eventually(() => entries().length > before || b.session.selected?.alarm !== null, 'it is there')
+  expect(b.session.selected?.alarm).toBeNull()
+  expect(entries().at(-1)?.shown.kind).toBe('text')
 })
