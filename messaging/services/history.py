@@ -71,10 +71,19 @@ def _after(conversation: UUID, n: int, limit: int) -> Page:
 
 
 def _rows(conversation: UUID, which: Q, order: str, at_most: int) -> tuple[list[Envelope], int]:
-    """With the conversation's newest number at the same moment: one query, unless there are no such rows."""
+    """With the conversation's newest number at the same moment: one query, where there are such rows.
+
+    Where there are none they are looked for once more after the number was read: it may count a message that was stored since,
+    and a browser takes a number without its row for a gap.
+    """
     among = Envelope.objects.filter(which, conversation=conversation)
-    rows = list(among.annotate(last_n=F("conversation__last_n")).order_by(order)[:at_most])
-    return list(rows), rows[0].last_n if rows else _state(conversation).last_n
+    found = among.annotate(last_n=F("conversation__last_n")).order_by(order)[:at_most]
+    rows = list(found)
+    if rows:
+        return list(rows), rows[0].last_n
+    last_n = _state(conversation).last_n
+    rows = list(found.all())
+    return list(rows), rows[0].last_n if rows else last_n
 
 
 def _state(conversation: UUID) -> Conversation:

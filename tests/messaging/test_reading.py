@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import timedelta
+from typing import Literal
 from uuid import UUID, uuid4
 
 import pytest
@@ -19,13 +20,15 @@ from friends.models import Friendship
 from friends.services import end_friendship, request_friendship
 from messaging import protocol
 from messaging.models import Conversation, EpochRecord
-from messaging.services import conversations
+from messaging.services import conversations, delivery, history
+from messaging.services.conversations import membership_of
 from messaging.wire import envelope_hash, first_log_hash, next_log_hash
 from securechat import sealed
 from tests import factories
 from tests.messaging.browser import Socket
 from tests.messaging.conftest import Person, befriend, make_person
 from tests.messaging.make_objects import Tab
+from tests.messaging.test_processes import append_epoch, submission_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -75,6 +78,30 @@ async def test_history_comes_in_pages_with_the_hash_before_them(
 
     assert [row.n for row in answer.rows] == expected
     assert (answer.before_hash, answer.last_n, answer.more) == (log[before], 5, more)
+
+
+@pytest.mark.parametrize("direction", ["before", "after"])
+def test_a_page_does_not_count_a_first_message_that_it_does_not_have(
+    a: Person,
+    b: Person,
+    conversation: UUID,
+    monkeypatch: pytest.MonkeyPatch,
+    direction: Literal["before", "after"],
+) -> None:
+    """It is stored between the two questions of an empty page."""
+    tab, state = a.tab(conversation), history._state
+    append_epoch(a, tab)
+    membership = membership_of(b.user, conversation)
+
+    def state_after_the_first(id_: UUID) -> Conversation:
+        if not tab.seq:
+            delivery.store([submission_of(a, tab.send())], now=timezone.now())
+        return state(id_)
+
+    monkeypatch.setattr(history, "_state", state_after_the_first)
+    page = history.page(membership, direction, 0, 50)
+
+    assert page.last_n == len(page.rows) == 1
 
 
 async def test_history_of_an_empty_conversation_is_empty(a: Person, b: Person, conversation: UUID) -> None:
