@@ -545,17 +545,20 @@ class Peer:
             more = page["more"]
 
     async def _with_fresh_chains(self, conversation: Conversation, check: Callable[[], T]) -> T:
-        """A check that may fail only because the chains known here are old is made again with newer ones, once."""
-        try:
-            return check()
-        except Refused as refusal:
-            if refusal.code == "unknown_epoch":
-                await self._fetch_epochs(conversation)
-            elif refusal.code in ("unknown_device", "chain_behind", "no_account_key"):
-                await self._refresh_chains(conversation)
-            else:
-                raise
-        return check()
+        """A check that may fail only because chains or epochs known here are old is made again with newer ones: once for each."""
+        remedies = {"unknown_epoch": self._fetch_epochs} | dict.fromkeys(
+            ("unknown_device", "chain_behind", "no_account_key"), self._refresh_chains
+        )
+        tried: list[object] = []
+        while True:
+            try:
+                return check()
+            except Refused as refusal:
+                remedy = remedies.get(refusal.code)
+                if remedy is None or remedy in tried:
+                    raise
+                tried.append(remedy)
+            await remedy(conversation)
 
     async def _refresh_chains(self, conversation: Conversation) -> None:
         position = self.account.chain.position
