@@ -49,7 +49,7 @@ class Connection:
         self._conversation_with: dict[int, bytes] = {}
         self.standing: Standing | None = None
         self.mute: Sanction | None = None
-        self.envelopes_sent: Bucket | None = None
+        self.envelopes_sent = Bucket(limit=settings.ENVELOPE_BURST, per_second=settings.ENVELOPES_PER_SECOND)
         self.is_ready = False
         self.missed_an_event = False
         self.is_closing = False

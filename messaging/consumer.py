@@ -119,7 +119,7 @@ class _Socket:
     def _take_at_once(self, text: bytes) -> bool:
         """An envelope of whom nothing has to be asked, as nearly all are: no task wakes for it. All else waits its turn."""
         connection = self._connection
-        if self._is_answering or connection.is_closing or not self._hub.has_room:
+        if self._is_answering or connection.is_closing or not self._hub.writer.has_room:
             return False
         frame = protocol.sent_envelope(text)
         if frame is None:
@@ -132,7 +132,7 @@ class _Socket:
             return True
         try:
             self._check_may_send()
-            self._hub.add_envelope(self._waiting(frame, membership, standing))
+            self._hub.writer.add(self._waiting(frame, membership, standing))
         except DomainError as refusal:
             self._refuse(refusal, frame.ref)
         return True
@@ -210,14 +210,13 @@ class _Socket:
         self._check_may_send()
         membership = await self._membership(frame.conversation)
         standing = await self._standing()
-        await self._hub.submit(self._waiting(frame, membership, standing))
+        await self._hub.writer.submit(self._waiting(frame, membership, standing))
 
     def _check_may_send(self) -> None:
         """Raises ``Muted`` or ``TooFast``."""
         if (mute := self._connection.mute) is not None and mute.is_in_force():
             raise Muted(mute.in_words)
-        sent = self._connection.envelopes_sent
-        if sent is not None and (wait := sent.take()):
+        if wait := self._connection.envelopes_sent.take():
             raise TooFast(retry_after_seconds=-(-wait // 1_000_000_000))
 
     def _waiting(self, frame: protocol.SentEnvelope, membership: Membership, standing: Standing) -> Waiting:

@@ -66,7 +66,7 @@ async def shut_down() -> None:
         await hub.close()
 
 
-class _Place:
+class _Audience:
     """A conversation, and the sockets here that may read it."""
 
     __slots__ = ("id", "sockets", "text", "told")
@@ -81,14 +81,12 @@ class Hub:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._of_user: defaultdict[int, set[Connection]] = defaultdict(set)
-        self._places: dict[bytes, _Place] = {}  # Of each conversation that has a socket here.
+        self._audiences: dict[bytes, _Audience] = {}  # Of each conversation that has a socket here.
         self._watchers: defaultdict[int, set[Connection]] = defaultdict(set)
         self._readers = DatabaseThreads(settings.CHAT_DATABASE_THREADS, "chat")
-        self._writer = Writer(self._deliver)
+        self.writer = Writer(self._deliver)
         self._presence = PresenceWatch(self._tell_presence)
-        self._envelopes_sent = Buckets(
-            limit=settings.ENVELOPE_BURST, per_second=settings.ENVELOPES_PER_SECOND
-        )
+        self._envelopes_sent = Buckets()
         self._catch_up = CatchUp(look=self._look, visit=self._visit, everybody=lambda: tuple(self._of_user))
         self._notes: asyncio.Queue[events.Event] = asyncio.Queue(settings.HUB_QUEUE_EVENTS)
         self._rings: deque[events.Event] = deque()
@@ -96,7 +94,7 @@ class Hub:
         self._has_said_hello = False
         self._stop_hearing = events.listen(self._hear_own)
         work = (
-            self._writer.run,
+            self.writer.run,
             self._read_notes,
             self._listen,
             self._catch_up.run,
@@ -115,8 +113,12 @@ class Hub:
         if len(own) >= settings.MAX_SOCKETS_PER_USER:
             return False
         # One for all sockets that somebody has in this process: a look into Redis would cost more than an envelope.
-        shared = next(iter(own)).envelopes_sent if own else self._envelopes_sent.of(connection.user_id)
-        connection.envelopes_sent = shared
+        other = next(iter(own), None)
+        if other is not None:
+            connection.envelopes_sent = other.envelopes_sent
+        else:
+            rate = {"limit": settings.ENVELOPE_BURST, "per_second": settings.ENVELOPES_PER_SECOND}
+            connection.envelopes_sent = self._envelopes_sent.of(connection.user_id, **rate)
         own.add(connection)
         metrics.SOCKETS.inc()
         return True
@@ -132,10 +134,10 @@ class Hub:
                 {m.peer_id for m in introduction.memberships.values() if m.open and m.peer_id}
             )
         for conversation, membership in introduction.memberships.items():
-            is_first = conversation.bytes not in self._places
+            is_first = conversation.bytes not in self._audiences
             self._adopt(connection, membership)
             if is_first:  # A browser asks for everything when it is welcome.
-                self._places[conversation.bytes].told = introduction.last_ns.get(conversation, 0)
+                self._audiences[conversation.bytes].told = introduction.last_ns.get(conversation, 0)
         connection.mute = introduction.mute
         connection.is_ready = True
         connection.send_text(
@@ -166,9 +168,9 @@ class Hub:
     def _adopt(self, connection: Connection, membership: Membership) -> None:
         connection.learn(membership)
         id_ = membership.conversation.bytes
-        if id_ not in self._places:
-            self._places[id_] = _Place(membership.conversation)
-        self._places[id_].sockets.add(connection)
+        if id_ not in self._audiences:
+            self._audiences[id_] = _Audience(membership.conversation)
+        self._audiences[id_].sockets.add(connection)
         if membership.peer_id is not None:
             if membership.open:
                 self._watchers[membership.peer_id].add(connection)
@@ -176,11 +178,11 @@ class Hub:
                 _discard(self._watchers, membership.peer_id, connection)
 
     def _leave(self, conversation: bytes, connection: Connection) -> None:
-        place = self._places.get(conversation)
-        if place is not None:
-            place.sockets.discard(connection)
-            if not place.sockets:
-                del self._places[conversation]
+        audience = self._audiences.get(conversation)
+        if audience is not None:
+            audience.sockets.discard(connection)
+            if not audience.sockets:
+                del self._audiences[conversation]
 
     def _ready(self, user_id: int) -> list[Connection]:
         """Who is not ready yet reads everything once more instead."""
@@ -198,19 +200,6 @@ class Hub:
         """Calls a service in a thread with a database connection."""
         return await self._readers.run(function, *arguments)
 
-    async def submit(self, waiting: Waiting) -> None:
-        """Joins the next batch; the sender is told after its commit."""
-        await self._writer.submit(waiting)
-
-    @property
-    def has_room(self) -> bool:
-        """Whether an envelope would join the next batch without waiting."""
-        return self._writer.has_room
-
-    def add_envelope(self, waiting: Waiting) -> None:
-        """``submit`` where there is room."""
-        self._writer.add(waiting)
-
     def tell(
         self, conversation: UUID, frame: protocol.ServerFrame, *, but: Connection | None, ring: events.Event
     ) -> None:
@@ -221,10 +210,10 @@ class Hub:
     def _send_to(
         self, conversation: UUID, frame: protocol.ServerFrame, but: Connection | None = None
     ) -> None:
-        place = self._places.get(conversation.bytes)
-        if place is not None:
+        audience = self._audiences.get(conversation.bytes)
+        if audience is not None:
             text = protocol.encode(frame)
-            for connection in place.sockets:
+            for connection in audience.sockets:
                 if connection is not but:
                     connection.send_text(text)
 
@@ -242,14 +231,14 @@ class Hub:
                 continue
             submission, n = waiting.submission, outcome.n
             header = submission.header
-            place = self._places.get(header.conversation) or _Place(UUID(bytes=header.conversation))
+            audience = self._audiences.get(header.conversation) or _Audience(UUID(bytes=header.conversation))
             client_id = protocol.id_text(header.client_id)
             if outcome.stored_at is not moment:  # One for all that are new in a batch.
                 moment, stored_at = outcome.stored_at, milliseconds(outcome.stored_at)
             waiting.sender.send_text(
                 protocol.stored_text(
                     ref=waiting.ref,
-                    conversation=place.text,
+                    conversation=audience.text,
                     client_id=client_id,
                     n=n,
                     stored_at=stored_at,
@@ -258,15 +247,15 @@ class Hub:
             if outcome.new:
                 new += 1
                 span = spans.get(header.conversation)
-                spans[header.conversation] = (place.id, span[1] if span else n, n)
+                spans[header.conversation] = (audience.id, span[1] if span else n, n)
             else:  # Who stored it may have died before anybody was told.
-                again.append((place.id, n, n))
-                if n <= place.told:
+                again.append((audience.id, n, n))
+                if n <= audience.told:
                     continue
-            others = [one for one in place.sockets if one is not waiting.sender]
+            others = [one for one in audience.sockets if one is not waiting.sender]
             if others:
                 text = protocol.new_text(
-                    conversation=place.text,
+                    conversation=audience.text,
                     n=n,
                     side=submission.side,
                     client_id=client_id,
@@ -288,9 +277,9 @@ class Hub:
     def _note_as_told(self, spans: Iterable[tuple[UUID, int, int]]) -> None:
         """Of one that a browser was not told of before the last it sees the gap, and asks."""
         for conversation, _, last in spans:
-            place = self._places.get(conversation.bytes)
-            if place is not None:
-                place.told = max(last, place.told)
+            audience = self._audiences.get(conversation.bytes)
+            if audience is not None:
+                audience.told = max(last, audience.told)
 
     # Other processes
 
@@ -400,26 +389,26 @@ class Hub:
                 connection.send(protocol.KeysChanged(conversation=membership.conversation))
 
     async def _envelopes_stored(self, spans: Iterable[tuple[UUID, int, int]]) -> None:
-        here = [span for span in spans if span[0].bytes in self._places]
+        here = [span for span in spans if span[0].bytes in self._audiences]
         for start in range(0, len(here), _SPANS_AT_ONCE):
             some = here[start : start + _SPANS_AT_ONCE]
             for row in await self.read(batch_rows.in_spans, some):
-                place = self._places.get(row.conversation.bytes)
-                if place is not None:
+                audience = self._audiences.get(row.conversation.bytes)
+                if audience is not None:
                     text = protocol.new_text(
-                        conversation=place.text,
+                        conversation=audience.text,
                         n=row.n,
                         side=row.side,
                         client_id=str(row.client_id),
                         envelope=row.envelope,
                         stored_at=milliseconds(row.stored_at),
                     )
-                    for connection in place.sockets:
+                    for connection in audience.sockets:
                         connection.send_text(text)
             self._note_as_told(some)
 
     async def _epoch_appended(self, conversation: UUID, epoch: int) -> None:
-        if conversation.bytes in self._places:
+        if conversation.bytes in self._audiences:
             record = await self.read(epochs.record_of, conversation, epoch)
             if record is not None:
                 self._send_to(
@@ -427,7 +416,7 @@ class Hub:
                 )
 
     async def _head_stored(self, conversation: UUID, side: int) -> None:
-        if conversation.bytes in self._places:
+        if conversation.bytes in self._audiences:
             head = await self.read(heads.head_of, conversation, side)
             if head is not None:
                 self._send_to(
@@ -445,10 +434,10 @@ class Hub:
         """Tells of envelopes that are stored and of which no socket here was told."""
         spans = []
         for conversation, last in last_ns.items():
-            place = self._places.get(conversation.bytes)
-            if place is not None and place.told < last:
-                is_much = last - place.told > _CATCH_UP_ROWS
-                spans.append((conversation, last if is_much else place.told + 1, last))
+            audience = self._audiences.get(conversation.bytes)
+            if audience is not None and audience.told < last:
+                is_much = last - audience.told > _CATCH_UP_ROWS
+                spans.append((conversation, last if is_much else audience.told + 1, last))
         await self._envelopes_stored(spans)
 
     async def _visit(self, user_id: int) -> None:
@@ -516,9 +505,9 @@ class Hub:
         for connection in self._everybody():
             connection.close(CloseCode.RESTART)
         keys = [connection.presence_key for connection in self._everybody()]
-        await asyncio.gather(self._presence.end(keys), self._writer.drain())
+        await asyncio.gather(self._presence.end(keys), self.writer.drain())
         await _cancel(self._tasks)
-        await asyncio.gather(self._writer.close(), self._readers.close())
+        await asyncio.gather(self.writer.close(), self._readers.close())
 
 
 async def _keep_doing(work: Callable[[], Awaitable[None]]) -> None:

@@ -48,7 +48,7 @@ def check(scope: str, key: str, *, limit: int, window: timedelta) -> None:
             redis_state.failed(error)
         else:
             return _answer(wait)
-    return _answer(_local.take(name, limit=limit, window=window))
+    return _take_here(name, limit, window)
 
 
 async def acheck(scope: str, key: str, *, limit: int, window: timedelta) -> None:
@@ -63,7 +63,7 @@ async def acheck(scope: str, key: str, *, limit: int, window: timedelta) -> None
             redis_state.failed(error)
         else:
             return _answer(wait)
-    return _answer(_local.take(name, limit=limit, window=window))
+    return _take_here(name, limit, window)
 
 
 def _name(scope: str, key: str) -> str:
@@ -86,9 +86,9 @@ class Bucket:
 
     __slots__ = ("_each", "_full_at", "_window")
 
-    def __init__(self, *, limit: int, per_second: int) -> None:
-        self._window = limit * 1_000_000_000 // per_second
-        self._each = 1_000_000_000 // per_second
+    def __init__(self, *, limit: int, per_second: float) -> None:
+        self._each = round(1_000_000_000 / per_second)
+        self._window = limit * self._each
         self._full_at = 0
 
     def take(self, now: int | None = None) -> int:
@@ -102,39 +102,25 @@ class Bucket:
 
 
 class Buckets:
-    """A bucket for each of the ``capacity`` keys that were asked for last."""
+    """Those of this process: one for each of the ``capacity`` keys that were asked for last."""
 
-    def __init__(self, *, limit: int, per_second: int, capacity: int = 20_000) -> None:
-        self._limit, self._per_second, self._capacity = limit, per_second, capacity
-        self._of: OrderedDict[int, Bucket] = OrderedDict()
+    def __init__(self, capacity: int = 20_000) -> None:
+        self._capacity = capacity
+        self._of: OrderedDict[str | int, Bucket] = OrderedDict()
 
-    def of(self, key: int) -> Bucket:
-        bucket = self._of.setdefault(key, Bucket(limit=self._limit, per_second=self._per_second))
+    def of(self, key: str | int, *, limit: int, per_second: float) -> Bucket:
+        bucket = self._of.get(key)
+        if bucket is None:
+            bucket = self._of[key] = Bucket(limit=limit, per_second=per_second)
         self._of.move_to_end(key)
         if len(self._of) > self._capacity:
             self._of.popitem(last=False)
         return bucket
 
 
-class LocalBuckets:
-    """The same buckets in this process, at most ``capacity`` of them; the oldest are forgotten first."""
-
-    def __init__(self, capacity: int = 20_000) -> None:
-        self._capacity = capacity
-        self._full_at: OrderedDict[str, int] = OrderedDict()
-
-    def take(self, name: str, *, limit: int, window: timedelta, now: int | None = None) -> int:
-        """Microseconds to wait, 0 for yes. ``now``: microseconds of a clock that never goes back."""
-        window_length, limit = _arguments(limit, window)
-        now = time.monotonic_ns() // 1000 if now is None else now
-        full_at = max(self._full_at.get(name, now), now) + window_length // limit
-        if full_at - now > window_length:
-            return full_at - now - window_length
-        self._full_at[name] = full_at
-        self._full_at.move_to_end(name)
-        while len(self._full_at) > self._capacity:
-            self._full_at.popitem(last=False)
-        return 0
+def _take_here(name: str, limit: int, window: timedelta) -> None:
+    bucket = _local.of(name, limit=limit, per_second=limit / window.total_seconds())
+    _answer(-(-bucket.take() // 1000))
 
 
-_local = LocalBuckets()
+_local = Buckets()

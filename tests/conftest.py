@@ -63,7 +63,7 @@ def _redis_is_here() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _fresh_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test is refused for what another one did. (Where a test runs a Valkey, that one is its own.)"""
-    monkeypatch.setattr(ratelimit, "_local", ratelimit.LocalBuckets())
+    monkeypatch.setattr(ratelimit, "_local", ratelimit.Buckets())
 
 
 @pytest.fixture

@@ -204,9 +204,8 @@ class TLSTransport(Transport):
             return
         self._tls.bio_write(data)
         is_one = self._records.is_one(data)
-        at_most = (
-            len(data) if is_one else _READ_BYTES
-        )  # The last piece of a record may be far shorter than what it completes.
+        # A piece that completes a record may be far shorter than what it completes.
+        at_most = len(data) if is_one else _READ_BYTES
         try:
             if not self._is_shaken:
                 self._shake_hands()

@@ -22,7 +22,7 @@ MINUTE = timedelta(minutes=1)
 
 @pytest.fixture(autouse=True)
 def _fresh_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ratelimit, "_local", ratelimit.LocalBuckets())
+    monkeypatch.setattr(ratelimit, "_local", ratelimit.Buckets())
 
 
 def passes(count: int, *, scope: str = "log-in", key: str = "alice", limit: int = 5) -> list[bool]:
@@ -71,7 +71,7 @@ def test_tokens_come_back_one_by_one() -> None:
 
 def test_two_processes_share_one_bucket() -> None:
     passes(5)
-    ratelimit._local = ratelimit.LocalBuckets()  # What another process begins with.
+    ratelimit._local = ratelimit.Buckets()  # What another process begins with.
 
     assert passes(1) == [False]
 
@@ -131,23 +131,25 @@ async def test_sockets_too_are_limited_without_redis(settings: Settings, tmp_pat
 
 
 def test_local_buckets_fill_up_evenly_and_stay_few() -> None:
-    buckets = ratelimit.LocalBuckets(capacity=2)
+    buckets, second = ratelimit.Buckets(capacity=2), 1_000_000_000
 
     def take(name: str, now: int) -> int:
-        return buckets.take(name, limit=2, window=timedelta(seconds=2), now=now)
+        return buckets.of(name, limit=2, per_second=1).take(now)
 
-    assert [take("a", 0), take("a", 0), take("a", 0), take("a", 1_000_000)] == [0, 0, 1_000_000, 0]
+    assert [take("a", 0), take("a", 0), take("a", 0), take("a", second)] == [0, 0, second, 0]
     take("b", 0)
     take("c", 0)
-    assert take("a", 1_000_000) == 0  # Forgotten: the two newest are kept.
+    assert take("a", second) == 0  # Forgotten: the two newest are kept.
 
 
 def test_a_bucket_stays_the_same_while_it_is_among_the_last() -> None:
-    buckets = ratelimit.Buckets(limit=1, per_second=1, capacity=2)
-    first = buckets.of(1)
+    buckets = ratelimit.Buckets(capacity=2)
 
-    assert buckets.of(2) is not first
-    assert buckets.of(1) is first
-    buckets.of(3)
-    assert buckets.of(1) is first
-    assert buckets.of(2) is not first
+    def of(key: int) -> ratelimit.Bucket:
+        return buckets.of(key, limit=1, per_second=1)
+
+    first = of(1)
+    assert of(2) is not first
+    assert of(1) is first
+    of(3)
+    assert of(1) is first
