@@ -25,6 +25,7 @@ from uuid import uuid4
 import redis
 
 from bench.processes import cpu_seconds
+from bench.ready import set_up_django
 from bench.throughput import PAIRS, WINDOW
 
 if TYPE_CHECKING:  # They need Django's settings.
@@ -40,12 +41,7 @@ _RENEWALS = 20
 
 def main() -> None:
     arguments = _arguments()
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "securechat.settings")
-    os.environ.setdefault("SECRET_KEY", "only-for-measurements")
-    os.environ["ENV_FILE"] = "/nonexistent"
-    import django
-
-    django.setup()
+    set_up_django()
     from bench.postgresql import PostgreSQL
     from bench.results import record
     from securechat.serving.valkey import EmbeddedValkey

@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import os
 import socket
 import ssl
 import subprocess
@@ -25,11 +24,11 @@ from pathlib import Path
 from statistics import quantiles
 from typing import Any, Protocol
 
-import django
 from websockets.sync.client import ClientConnection, connect
 
 from bench.load import masked
 from bench.processes import resident_bytes
+from bench.ready import set_up_django
 from bench.results import record
 from tests.securechat.test_guards import FRAME_THAT_ASKS_FOR_MUCH, UPGRADE, Echo, running_echo
 
@@ -307,10 +306,7 @@ def chat_targets() -> Iterator[Callable[[], AbstractContextManager[Target]]]:
 
 def main() -> None:
     arguments = _arguments()
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "securechat.settings")
-    os.environ.setdefault("SECRET_KEY", "only-for-measurements")
-    os.environ["ENV_FILE"] = os.devnull
-    django.setup()
+    set_up_django()
     all_targets = chat_targets if arguments.server == "securechat" else echo_targets
     figures = {}
     with all_targets() as fresh:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.processes import allow_many_files, cores, cpu_seconds, pinned
+from bench.ready import set_up_django
 from bench.throughput import PAIRS, WINDOW
 
 _PER_SECOND = 2_000
@@ -60,12 +61,7 @@ def main() -> None:
     arguments = _arguments()
     if shutil.which("perf") is None:
         sys.exit("perf is not here: apt install linux-perf")
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "securechat.settings")
-    os.environ.setdefault("SECRET_KEY", "only-for-measurements")
-    os.environ["ENV_FILE"] = "/nonexistent"
-    import django
-
-    django.setup()
+    set_up_django()
     from bench.results import record
 
     with tempfile.TemporaryDirectory(prefix="securechat-bench-", dir=arguments.folder) as folder:

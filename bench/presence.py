@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.processes import allow_many_files, cores, cpu_seconds, pinned
+from bench.ready import set_up_django
 
 _LONGEST_SECONDS = 300
 _SETTLE_SECONDS = 6
@@ -26,12 +27,7 @@ _PEOPLE, _FRIENDS, _SECONDS = 5_000, 50, 25
 
 def main() -> None:
     arguments = _arguments()
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "securechat.settings")
-    os.environ.setdefault("SECRET_KEY", "only-for-measurements")
-    os.environ["ENV_FILE"] = "/nonexistent"
-    import django
-
-    django.setup()
+    set_up_django()
     from bench.results import record
 
     with tempfile.TemporaryDirectory(prefix="securechat-bench-", dir=arguments.folder) as folder:

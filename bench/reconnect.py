@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.processes import allow_many_files, cores, cpu_seconds, pinned
+from bench.ready import set_up_django
 from tests.live_server import ROOT
 
 if TYPE_CHECKING:  # They need Django's settings.
@@ -68,12 +69,7 @@ class BackOff:
 
 def main() -> None:
     arguments = _arguments()
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "securechat.settings")
-    os.environ.setdefault("SECRET_KEY", "only-for-measurements")
-    os.environ["ENV_FILE"] = "/nonexistent"
-    import django
-
-    django.setup()
+    set_up_django()
     from bench.results import record
 
     with tempfile.TemporaryDirectory(prefix="securechat-bench-", dir=arguments.folder) as folder:

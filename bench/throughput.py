@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench import slow_disk
 from bench.processes import allow_many_files, cores, cpu_seconds, pinned, resident_bytes
+from bench.ready import set_up_django
 
 if TYPE_CHECKING:  # They need Django's settings.
     from bench.servers import Chat, Measured
@@ -44,12 +45,7 @@ _STOCK_PEERS = ("prosody", "ejabberd", "ejabberd_sqlite", "ejabberd_postgresql")
 
 def main() -> None:
     arguments = _arguments()
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "securechat.settings")
-    os.environ.setdefault("SECRET_KEY", "only-for-measurements")
-    os.environ["ENV_FILE"] = "/nonexistent"
-    import django
-
-    django.setup()
+    set_up_django()
     from bench.results import record
 
     with tempfile.TemporaryDirectory(prefix="securechat-bench-", dir=arguments.folder) as folder:
