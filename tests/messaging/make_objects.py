@@ -13,14 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from accounts.wire import HASH_BYTES, NO_HASH, H, label
 from messaging import protocol
 from messaging.wire import READ_BOX_BYTES, SEALED_BYTES, envelope_hash, epoch_record_hash
-
-
-def client_id_after(n: int) -> UUID:
-    """As browsers make it: version 8, ascending with the log."""
-    random = bytearray(n.to_bytes(6, "big") + os.urandom(10))
-    random[6] = random[6] & 0x0F | 0x80
-    random[8] = random[8] & 0x3F | 0x80
-    return UUID(bytes=bytes(random))
+from tests.peer.crypto import new_client_id
 
 
 @dataclass
@@ -65,7 +58,7 @@ class Tab:
     def send(
         self, ref: int = 1, *, client_id: UUID | None = None, length: int = 100
     ) -> protocol.SendEnvelope:
-        client_id = client_id or client_id_after(self.seq)
+        client_id = client_id or new_client_id(self.seq)
         envelope = self.envelope(client_id, length=length)
         self.seq, self.prev = self.seq + 1, envelope_hash(envelope)
         return self.frame(envelope, client_id, ref)
