@@ -83,7 +83,8 @@ export class ChatApp extends LitElement {
   #quiet: (() => void)[] = []
   readonly #toldFailures = new Set<string>()
   readonly #announcer = new Announcer((text) => {
-    this.announced = text
+    // The same once more is another text, or nobody would hear it.
+    this.announced = this.announced === text ? `${text}\u00a0` : text
   })
 
   constructor() {

@@ -422,7 +422,8 @@ export class ChatLog extends LitElement {
         @click=${(event: Event) => {
           // The button goes with the failure; the message stays.
           ;(event.currentTarget as HTMLElement).closest<HTMLElement>('.message-row')?.focus()
-          void sender.retry(item.clientId)
+          // Drawn now: one that is refused again before the next frame would look as if nothing was done.
+          void sender.retry(item.clientId).then(() => this.closest<LitElement>('chat-app')?.requestUpdate())
         }}
       >
         Retry
