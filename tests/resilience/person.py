@@ -5,22 +5,24 @@ python -m tests.resilience.person URL ORIGIN COOKIE CA_FILE
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import sys
 
-from websockets.sync.client import connect
+from websockets.asyncio.client import connect
 from websockets.typing import Origin
 
 
-def main() -> None:
+async def main() -> None:
     url, origin, cookie, ca_file = sys.argv[1:]
     trust = ssl.create_default_context(cafile=ca_file)
-    with connect(url, ssl=trust, origin=Origin(origin), additional_headers={"Cookie": cookie}) as socket:
-        socket.recv()
+    headers = {"Cookie": cookie}
+    async with connect(url, ssl=trust, origin=Origin(origin), additional_headers=headers) as socket:
+        await socket.recv()
         print("connected", flush=True)
-        for _ in socket:
+        async for _ in socket:
             pass
 
 
 if __name__ == "__main__":
-    main()
+    asyncio.run(main())

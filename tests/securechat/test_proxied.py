@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 import struct
@@ -16,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django.fixtures import Settings
-from websockets.sync.client import connect
+from websockets.asyncio.client import connect
 
 from securechat.serving.proxied import InvalidHeader, UnknownProxy, read_header, trusted_networks
 from tests.securechat.test_guards import Echo, certs, running_echo
@@ -177,12 +178,12 @@ def client_hello(echo: Echo) -> bytes:
     return sent.read()
 
 
-def test_without_trusted_proxies_a_header_is_no_beginning(certs: Path, tmp_path: Path) -> None:
+async def test_without_trusted_proxies_a_header_is_no_beginning(certs: Path, tmp_path: Path) -> None:
     with running_echo(certs, tmp_path) as echo:
         assert not is_served(echo, version_2("192.0.2.7"))
-        with connect(f"wss://localhost:{echo.port}/ws/", ssl=echo.trust) as client:
-            client.send("address")
-            assert client.recv(timeout=10) == "127.0.0.1"
+        async with connect(f"wss://localhost:{echo.port}/ws/", ssl=echo.trust) as client:
+            await client.send("address")
+            assert await asyncio.wait_for(client.recv(), 10) == "127.0.0.1"
 
 
 def test_an_entry_that_is_no_network_is_one_sentence(settings: Settings) -> None:
