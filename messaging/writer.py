@@ -44,6 +44,7 @@ class Writer:
     def __init__(self, done: Done) -> None:
         self._done = done
         self._waiting: deque[Waiting] = deque()
+        self._held = 0  # Senders that wait for room.
         self._unanswered = 0  # With those that are being stored.
         self._capacity: int = settings.WRITER_QUEUE_ENVELOPES
         self._something, self._room, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -54,13 +55,22 @@ class Writer:
 
     @property
     def has_room(self) -> bool:
-        return len(self._waiting) < self._capacity
+        """False also for a moment in which there is room, where somebody waits for it."""
+        return not (self._held or self._is_full)
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._waiting) >= self._capacity
 
     async def submit(self, waiting: Waiting) -> None:
         """Joins the next batch; waits while too many are before it. The answer comes through ``done``."""
-        while not self.has_room:
-            self._room.clear()
-            await self._room.wait()
+        self._held += 1
+        try:
+            while self._is_full:
+                self._room.clear()
+                await self._room.wait()
+        finally:
+            self._held -= 1
         self.add(waiting)
 
     def add(self, waiting: Waiting) -> None:

@@ -202,6 +202,31 @@ async def test_a_full_queue_makes_senders_wait(
     await writer.close()
 
 
+async def test_nobody_overtakes_who_waits_for_room(
+    a: Person, b: Person, conversation: UUID, settings: Settings
+) -> None:
+    settings.WRITER_QUEUE_ENVELOPES = 1
+    tab = a.tab(conversation)
+    await sync_to_async(append_epoch)(a, tab)
+    first, second = [await sync_to_async(submission_of)(a, tab.send()) for _ in range(2)]
+    writer = Writer(lambda done: None)
+    assert writer.has_room
+    await writer.submit(Waiting(first, 1, sender=None))  # type: ignore[arg-type]
+    held = asyncio.create_task(writer.submit(Waiting(second, 1, sender=None)))  # type: ignore[arg-type]
+    await asyncio.sleep(0)
+
+    running = asyncio.create_task(writer.run())
+    await asyncio.sleep(0)
+
+    assert not held.done()  # The first has gone to the database, and the second has not heard of it.
+    assert not writer.has_room
+    await held
+    await writer.drain()
+    assert writer.has_room
+    running.cancel()
+    await writer.close()
+
+
 async def test_a_database_that_fails_makes_messages_unavailable_and_a_later_one_is_stored(
     a: Person, b: Person, conversation: UUID
 ) -> None:
