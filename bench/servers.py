@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -18,13 +19,14 @@ from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from bench import people
+from bench.friendships import befriended
 from bench.load import Pair, WebSocketLine, counted_number, envelope_number, masked
-from bench.people import Friends
+from bench.people import Friends, Person
 from bench.postgresql import PostgreSQL
 from messaging import protocol
 from tests.live_server import ROOT, START_SECONDS, STOP_SECONDS, LiveServer, free_port
 from tests.messaging.make_objects import Tab
+from tests.peer.client import Peer
 
 ENVELOPE_BYTES = 1024
 _AROUND_CIPHERTEXT = (
@@ -53,7 +55,7 @@ class Measured(Protocol):
 
 @dataclass
 class Chat:
-    """`manage.py serve` with people who have keys, sessions and an epoch; on SQLite where there is no ``database``.
+    """`manage.py serve` with people who signed up by HTTPS and have an epoch; on SQLite where there is no ``database``.
 
     ``environment`` is also what the other servers of the run get.
     """
@@ -62,6 +64,7 @@ class Chat:
     name: str = "securechat"
     database: PostgreSQL | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
+    wrapper: Sequence[str] = ()
     friends: list[Friends] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -70,7 +73,9 @@ class Chat:
         if self.database is not None:
             settings["DATABASE_URL"] = self.database.url
         self.directory.mkdir(exist_ok=True)
-        self.server = LiveServer(self.directory, port=port, public_port=port, settings=settings)
+        self.server = LiveServer(
+            self.directory, port=port, public_port=port, settings=settings, wrapper=self.wrapper
+        )
 
     @property
     def pids(self) -> Sequence[int]:
@@ -88,21 +93,13 @@ class Chat:
         self._befriend(pairs)
 
     def _befriend(self, count: int) -> None:
-        made = subprocess.run(
-            [sys.executable, "-m", "bench.people", str(count)],
-            cwd=ROOT,
-            env=self.server.environment,
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        self.friends = people.load(made.stdout)
         self.start()
-        for friends in self.friends:
-            line = self.line(friends.first.cookie)
-            line.ask(protocol.encode(_tab(friends).append()).encode(), b'{"type":"epoch.appended"')
-            line.close()
+        self.friends = asyncio.run(self._signed_up(count))
         self.stop()
+
+    async def _signed_up(self, count: int) -> list[Friends]:
+        at = self.server
+        return [_as_friends(*await befriended(origin=at.origin, ca_file=at.ca_file)) for _ in range(count)]
 
     def start(self) -> None:
         if self.database is not None:
@@ -131,6 +128,12 @@ class Chat:
         )
         answer = json.loads(sender.ask(protocol.encode(ask).encode(), b'{"type":"history"'))
         return Pair(sender, receiver, _envelopes(friends, messages), envelope_number(answer["last_n"]))
+
+
+def _as_friends(first: Peer, second: Peer) -> Friends:
+    (conversation,) = first.conversations.values()
+    both = (Person(peer.cookie, peer.account.device.seed.hex()) for peer in (first, second))
+    return Friends(str(conversation.id), *both)
 
 
 def _tab(friends: Friends) -> Tab:

@@ -64,6 +64,7 @@ def goals_table() -> list[str]:
     """What was asked, and what the recorded runs say: also where that is less."""
     rows = [
         ("messages a second, against the better of Prosody and ejabberd", "5 times", "times", measured("throughput", "ratios", "securechat_over_better_of_prosody_and_ejabberd", goal=0)),
+        ("… with autobahn's own parser and writer of frames", "4 times", "times", measured("throughput", "ratios", "securechat_stock_frames_over_better_of_prosody_and_ejabberd", goal=0)),
         ("against ejabberd, both on PostgreSQL", "8 times", "times", measured("throughput", "ratios", "securechat_postgresql_over_ejabberd_postgresql", goal=0)),
         ("against the tutorial's consumer", "10 times", "times", measured("throughput", "ratios", "securechat_over_tutorial", goal=0)),
         ("against a relay that stores nothing", "0.5 times", "times", measured("throughput", "ratios", "securechat_over_relay", goal=0)),

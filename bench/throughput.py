@@ -30,6 +30,7 @@ _SOCKETS_EACH = 20
 _TENTH = 10
 SHARE_OF_MESSAGES = {
     "securechat": 1.0,
+    "securechat_stock_frames": 1.0,
     "securechat_postgresql": 1.0,
     "relay": 1.0,
     "prosody": 0.5,
@@ -40,7 +41,7 @@ SHARE_OF_MESSAGES = {
     "tutorial_redis": 0.1,
 }
 """Of ``--messages``, by what is measured: a slower server gets fewer in a round."""
-_STOCK_PEERS = ("prosody", "ejabberd", "ejabberd_sqlite", "ejabberd_postgresql")
+_PEERS = ("prosody", "ejabberd", "ejabberd_sqlite", "ejabberd_postgresql")
 
 
 def main() -> None:
@@ -112,6 +113,11 @@ def _server(name: str, folder: Path, chat: Chat, redis: Path) -> Measured:
     match name:
         case "securechat":
             return chat
+        case "securechat_stock_frames":
+            wrapper = [sys.executable, "-m", "bench.stock_frames"]
+            stock = Chat(home, name, environment=chat.environment, wrapper=wrapper)
+            stock.prepare(PAIRS)
+            return stock
         case "securechat_postgresql":
             database = PostgreSQL(home / "postgresql", chat.environment)
             other = Chat(home, name, database, chat.environment)
@@ -223,11 +229,13 @@ def _ratios(figures: dict[str, Any]) -> dict[str, float]:
             for name in rate
             if name != "securechat"
         }
-        stock = [rate[name] for name in _STOCK_PEERS if name in rate]
-        if {"prosody", "ejabberd"} <= rate.keys():
-            ratios["securechat_over_better_of_prosody_and_ejabberd"] = round(
-                rate["securechat"] / max(stock), 2
-            )
+    if {"prosody", "ejabberd"} <= rate.keys():
+        better = max(rate[name] for name in _PEERS if name in rate)
+        ratios |= {
+            f"{name}_over_better_of_prosody_and_ejabberd": round(rate[name] / better, 2)
+            for name in ("securechat", "securechat_stock_frames")
+            if name in rate
+        }
     if "securechat_postgresql" in rate and "ejabberd_postgresql" in rate:
         ratios["securechat_postgresql_over_ejabberd_postgresql"] = round(
             rate["securechat_postgresql"] / rate["ejabberd_postgresql"], 2

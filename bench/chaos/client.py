@@ -103,7 +103,7 @@ class Person(Peer):
         self._socket = await asyncio.wait_for(
             Socket.open(
                 self.origin,
-                cookie=self._http.cookie_header(),
+                cookie=self.cookie,
                 tls=self._http.tls,
                 at=self.role.at,
                 ping_seconds=PING_SECONDS,

@@ -1,16 +1,12 @@
-"""Real people on the site: accounts, friendships, and a first epoch, made over HTTPS and the socket as a browser would."""
+"""Real people on the site, each with a file of what their client knows, to go on from in any process."""
 
 from __future__ import annotations
 
-import asyncio
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
-from tests.peer.client import Peer
-
-_PASSWORD = "Passw0rd!"
+from bench.friendships import befriended
 
 
 @dataclass(frozen=True)
@@ -23,23 +19,13 @@ class Pair:
 
 
 async def make_pairs(count: int, *, origin: str, ca_file: Path, folder: Path) -> list[Pair]:
-    return [await _make_pair(f"c{secrets.token_hex(4)}", origin, ca_file, folder) for _ in range(count)]
+    return [await _make_pair(origin, ca_file, folder) for _ in range(count)]
 
 
-async def _make_pair(prefix: str, origin: str, ca_file: Path, folder: Path) -> Pair:
-    names = (f"{prefix}a", f"{prefix}b")
-    first, second = Peer(origin, ca_file), Peer(origin, ca_file)
-    await asyncio.gather(first.sign_up(names[0], _PASSWORD), second.sign_up(names[1], _PASSWORD))
-    await first.add_friend(names[1])
-    await second.approve([names[0]])
-    await asyncio.gather(first.connect(), second.connect())
-    try:
-        await first.new_epoch(names[1])
-        conversation = await second.open_conversation(names[0])
-        assert conversation.side == 1  # Who asked is 0.
-        states = (folder / f"{names[0]}.json", folder / f"{names[1]}.json")
-        first.save(states[0])
-        second.save(states[1])
-        return Pair(conversation.id, names, states)
-    finally:
-        await asyncio.gather(first.disconnect(), second.disconnect())
+async def _make_pair(origin: str, ca_file: Path, folder: Path) -> Pair:
+    first, second = await befriended(origin=origin, ca_file=ca_file)
+    states = (folder / f"{first.name}.json", folder / f"{second.name}.json")
+    first.save(states[0])
+    second.save(states[1])
+    (conversation,) = second.conversations.values()
+    return Pair(conversation.id, (first.name, second.name), states)

@@ -249,7 +249,7 @@ class Peer:
 
     async def old_session_code(self) -> int | None:
         """With which code the socket of this client's cookie is closed."""
-        socket = await Socket.open(self.origin, cookie=self._http.cookie_header(), tls=self._http.tls)
+        socket = await Socket.open(self.origin, cookie=self.cookie, tls=self._http.tls)
         return await socket.closed()
 
     async def retire(self) -> None:
@@ -284,6 +284,11 @@ class Peer:
     def name(self) -> str:
         return self.account.name
 
+    @property
+    def cookie(self) -> str:
+        """The header of its session."""
+        return self._http.cookie_header()
+
     # Friends
 
     async def add_friend(self, name: str) -> None:
@@ -311,7 +316,7 @@ class Peer:
 
     async def connect(self) -> Frame:
         """Opens the socket; the ``welcome`` frame."""
-        self._socket = await Socket.open(self.origin, cookie=self._http.cookie_header(), tls=self._http.tls)
+        self._socket = await Socket.open(self.origin, cookie=self.cookie, tls=self._http.tls)
         return await self._socket.next_event("welcome")
 
     async def disconnect(self) -> None:
