@@ -93,9 +93,9 @@ async def connect_elsewhere_than(server: Server | None, peer: Peer, cluster: Clu
             before = connections(cluster)
             await peer.connect()
             after = connections(cluster)
-            [found] = [one for one in cluster.servers if after[one.port] > before[one.port]]
-            if found is not server:
-                return found
+            found = [one for one in cluster.servers if after[one.port] > before[one.port]]
+            if len(found) == 1 and found[0] is not server:  # None where an older one ended meanwhile.
+                return found[0]
             await peer.disconnect()
             await asyncio.sleep(0.2)
 
