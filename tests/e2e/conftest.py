@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 from collections.abc import Callable, Generator, Iterator
@@ -18,6 +19,7 @@ from tests.live_server import ROOT, LiveServer, live_server
 RESULTS = ROOT / "var" / "screenshots"
 FAILED = pytest.StashKey[bool]()
 NewPerson = Callable[..., Person]
+_numbers = itertools.count(10_001)
 
 expect.set_options(timeout=20_000)  # A small machine that also runs the server and the other browsers.
 
@@ -81,9 +83,14 @@ def new_person(
 
 
 @pytest.fixture
-def friends(new_person: Callable[..., Person], request: pytest.FixtureRequest) -> tuple[Person, Person]:
-    """Alice and Bob, signed up and friends; names are of their own for each test, as the server is shared."""
-    number = abs(hash(request.node.name)) % 100_000
+def number() -> int:
+    """What the names of this test's people end with, as the server is shared."""
+    return next(_numbers)
+
+
+@pytest.fixture
+def friends(new_person: Callable[..., Person], number: int) -> tuple[Person, Person]:
+    """Alice and Bob, signed up and friends."""
     alice, bob = new_person(f"Alice{number}"), new_person(f"Bobby{number}")
     alice.sign_up()
     bob.sign_up()

@@ -308,9 +308,8 @@ def add_by_link(person: Person, link: str) -> None:
 
 
 @pytest.fixture
-def strangers(new_person: NewPerson, request: pytest.FixtureRequest) -> tuple[Person, Person]:
+def strangers(new_person: NewPerson, number: int) -> tuple[Person, Person]:
     """Two who signed up and have not met."""
-    number = abs(hash(request.node.name)) % 100_000
     alice = new_person(f"Alice{number}", permissions=["clipboard-read", "clipboard-write"])
     bob = new_person(f"Bobby{number}")
     alice.sign_up()

@@ -228,9 +228,8 @@ FILL = """async () => {
 
 
 @pytest.fixture
-def cramped(new_person: NewPerson, request: pytest.FixtureRequest) -> tuple[Person, Person, CDPSession]:
+def cramped(new_person: NewPerson, number: int) -> tuple[Person, Person, CDPSession]:
     """Alice, in a browser that gives this site little room, and her friend Bob."""
-    number = abs(hash(request.node.name)) % 100_000
     alice, bob = new_person(f"Alice{number}"), new_person(f"Bobby{number}")
     alice.page.goto("/about/")
     session = alice.context.new_cdp_session(alice.page)

@@ -106,9 +106,8 @@ def test_a_browser_that_is_killed_loses_and_doubles_nothing(
     own_browser: OwnBrowser,
     sign: bytes,
     count: int,
-    request: pytest.FixtureRequest,
+    number: int,
 ) -> None:
-    number = abs(hash(request.node.name)) % 100_000
     alice, bob = own_browser.start(f"Alice{number}"), new_person(f"Bobby{number}")
     bob.sign_up()
     alice.sign_up()
