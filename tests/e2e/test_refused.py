@@ -76,6 +76,8 @@ def test_a_refused_message_says_why_and_keeps_nobody_waiting(
     page.wait_for_function("(button) => !button.isConnected", arg=retry, polling=100)
     expect(alice.log(bob).get_by_role("listitem").filter(has_text=text[:100])).to_be_focused()
     expect(failed).to_have_attribute("data-status", "failed", timeout=40_000)
+    # Said again: the same text in the same place would be no news to a screen reader.
+    expect(spoken).to_have_js_property("textContent", f"Not sent to {bob.name}: {reason}\u00a0")
     page.keyboard.press("Tab")
     page.keyboard.press("Tab")
     expect(failed.get_by_role("button", name="Delete")).to_be_focused()
